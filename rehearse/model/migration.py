@@ -1,0 +1,188 @@
+"""The migration as it was executed: statements, their transactions, and what each did to the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rehearse.model.locks import LockMode
+from rehearse.model.relation import Relation
+
+
+class TransactionMode(Enum):
+    """How a migration file is sent, because it decides how long its locks are held."""
+
+    AS_WRITTEN = "as-written"  # as psql: each statement its own transaction unless the file says BEGIN
+    PER_FILE = "per-file"  # BEGIN ... COMMIT around the file
+    SINGLE_QUERY = "single-query"  # the whole file as one simple-protocol query
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFile:
+    """One file of a migration, in the order it is to be run."""
+
+    name: str
+    text: str
+
+
+class StatementOutcome(Enum):
+    """How a statement ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"  # by us: the migration took longer than it was allowed
+    RUNNING = "running"  # in a record that was cut short
+    NOT_RUN = "not run"  # after one that failed
+
+
+class LockEvidence(Enum):
+    """Where the knowledge of a lock comes from."""
+
+    TRANSACTION = "transaction"  # read from pg_locks inside the transaction: exact
+    SAMPLED = "sampled"  # seen from another session while the statement ran
+    DOCUMENTED = "documented"  # what the manual says the command takes, because it could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock this statement took, held to the end of its transaction.
+
+    `table` is the table itself, or the one an index belongs to. `created_here` marks relations that the
+    migration itself created: no application can be waiting for those.
+    """
+
+    relation: Relation
+    mode: LockMode
+    kind: str  # table, partitioned table, index, view, materialized view, sequence
+    table: Relation
+    created_here: bool = False
+    evidence: LockEvidence = LockEvidence.TRANSACTION
+
+
+@dataclass(frozen=True, slots=True)
+class TableWork:
+    """A table that was rewritten or read as a whole: its rows and bytes (heap) at that moment."""
+
+    table: Relation
+    rows: int
+    size_bytes: int
+    created_here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexBuild:
+    """An index that was built or rebuilt over `table`: the rows it covers, its bytes afterwards."""
+
+    index: Relation
+    table: Relation
+    rows: int
+    size_bytes: int
+    concurrently: bool = False
+    created_here: bool = False  # whether the *table* was created by the migration itself
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnChange:
+    """A column that went away or changed: `after` is its new name or type, None if it was dropped.
+
+    `rows_with_data` counts the rows that held a value in it before the migration (None: not counted).
+    """
+
+    table: Relation
+    column: str
+    what: str  # dropped, renamed, retyped
+    after: str | None = None
+    rows_with_data: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelationChange:
+    """A table that went away, was emptied or renamed. `rows` is what it held before the migration."""
+
+    relation: Relation
+    what: str  # dropped, truncated, renamed
+    after: str | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What one statement did. Every field is a fact read from the server, not a guess from the text.
+
+    `rows_changed` is what INSERT, UPDATE and DELETE reported by table. `wal_bytes` is None where not
+    measured; `wal_exact` tells the session's own count from a difference of log positions, which has
+    the traffic's share in it.
+    """
+
+    locks: tuple[HeldLock, ...] = ()
+    rewritten: tuple[TableWork, ...] = ()
+    scanned: tuple[TableWork, ...] = ()
+    built: tuple[IndexBuild, ...] = ()
+    columns: tuple[ColumnChange, ...] = ()
+    relations: tuple[RelationChange, ...] = ()
+    rows_changed: tuple[tuple[Relation, int], ...] = ()
+    invalid_indexes: tuple[Relation, ...] = ()  # indexes that this statement left INVALID
+    wal_bytes: int | None = None
+    wal_exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement as executed. `waited_ns` is the lock wait of the migration itself, a lower bound.
+
+    `transaction` numbers the transaction it ran in (statements that share one share their locks to its
+    end). `lock_timeout_ms` is what was in force when it started, 0 for none. `message` is the server's,
+    without its DETAIL, which may quote rows.
+    """
+
+    index: int
+    text: str
+    file: str
+    line: int
+    command: str  # its first words, upper case: ALTER TABLE, CREATE INDEX CONCURRENTLY, UPDATE
+    transaction: int
+    started_ns: int
+    ended_ns: int
+    outcome: StatementOutcome
+    sqlstate: str | None = None
+    message: str | None = None
+    lock_timeout_ms: int = 0
+    waited_ns: int = 0
+    effects: Effects | None = None  # None: not measured
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionSpan:
+    """One transaction of the migration, from its first statement to its COMMIT or ROLLBACK."""
+
+    index: int
+    started_ns: int
+    ended_ns: int
+    committed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRun:
+    """The migration from first to last statement."""
+
+    mode: TransactionMode
+    started_ns: int
+    ended_ns: int
+    statements: tuple[Statement, ...]
+    transactions: tuple[TransactionSpan, ...]
+
+    @property
+    def failed(self) -> Statement | None:
+        """The statement that stopped it, if one did."""
+        bad = (StatementOutcome.FAILED, StatementOutcome.CANCELLED)
+        return next((s for s in self.statements if s.outcome in bad), None)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationState:
+    """Where a running migration is, for whoever observes it from another thread."""
+
+    pid: int | None = None  # the server process of its session
+    statement: int | None = None  # index of the statement being executed
+    text: str = ""
+    started_ns: int = 0  # of that statement

@@ -1,0 +1,108 @@
+"""What the user asked for. Built once, by `rehearse.scenario`, and never mutated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rehearse.model.gates import Gate
+from rehearse.model.migration import SqlFile, TransactionMode
+from rehearse.model.target import EngineName
+from rehearse.model.workload import Protocol, ScriptSource
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSpec:
+    """`provision` is `embedded`, `docker:IMAGE`, `local:BINDIR`, or a DSN (kept out of every report)."""
+
+    engine: EngineName = EngineName.POSTGRES
+    provision: str = field(default="embedded", repr=False)  # a DSN may hold a password
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """Row counts as asked for: by table name as the user wrote it, and for every other table.
+
+    `default` None: not given.
+    """
+
+    default: int | None = None
+    tables: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """The schema's SQL, how many rows, and SQL files that load some of it."""
+
+    schema: SqlFile
+    rows: RowCounts = RowCounts()
+    load: tuple[SqlFile, ...] = ()
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseLengths:
+    """Seconds of each phase that does not depend on the migration."""
+
+    warm_up_s: float = 3.0
+    baseline_s: float = 8.0
+    recovery_s: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """The traffic. No scripts: infer them. `rate` is transactions a second over all clients, open loop.
+
+    `variables` are integers that scripts may use as `:name` (`scale`).
+    """
+
+    scripts: tuple[ScriptSource, ...] = ()
+    rate: float = 400.0
+    clients: int = 32
+    processes: int = 1
+    protocol: Protocol = Protocol.PREPARED
+    variables: tuple[tuple[str, int], ...] = ()
+    phases: PhaseLengths = PhaseLengths()
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationSpec:
+    """The change. `expendable` names columns (`table.column`) and tables whose data may go.
+
+    `timeout_s` bounds the whole migration; it is cancelled after that.
+    """
+
+    up: tuple[SqlFile, ...]
+    down: tuple[SqlFile, ...] = ()
+    transaction: TransactionMode = TransactionMode.AS_WRITTEN
+    expendable: tuple[str, ...] = ()
+    timeout_s: float = 600.0
+
+
+ADVERSARY_KINDS = ("long-reader", "idle-in-transaction", "long-writer", "snapshot", "autovacuum")
+
+
+@dataclass(frozen=True, slots=True)
+class AdversarySpec:
+    """Company for the migration: starts `start_s` from the migration's start (negative: before)."""
+
+    kind: str
+    table: str
+    duration_s: float
+    start_s: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Everything said about one rehearsal; defaults filled in, files read."""
+
+    name: str
+    dataset: DatasetSpec
+    migration: MigrationSpec
+    database: DatabaseSpec = DatabaseSpec()
+    workload: WorkloadSpec = WorkloadSpec()
+    production: RowCounts = RowCounts()
+    gates: tuple[Gate, ...] = ()
+    adversaries: tuple[AdversarySpec, ...] = ()
+    seed: int = 42
+    source: str = ""  # the scenario file, or the command line, for the report

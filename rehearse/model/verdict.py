@@ -1,0 +1,113 @@
+"""What is concluded: metrics, gates, findings, and go or no-go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rehearse.errors import ExitCode
+from rehearse.model.waits import Stall
+
+
+class Verdict(Enum):
+    """The answer."""
+
+    GO = "GO"
+    NO_GO = "NO_GO"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process ends with."""
+        return {
+            Verdict.GO: ExitCode.GO,
+            Verdict.NO_GO: ExitCode.NO_GO,
+            Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+        }[self]
+
+
+class Severity(Enum):
+    """What a finding does to the verdict: a failure makes NO_GO, else something unmeasured makes
+    INCONCLUSIVE; warnings and notes leave it alone.
+    """
+
+    FAILURE = "failure"
+    UNMEASURED = "unmeasured"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Unit(Enum):
+    """Base units: values are never stored in others."""
+
+    SECONDS = "s"
+    BYTES = "B"
+    RATIO = "ratio"  # 0.01 is 1 %; a factor of three is 3.0
+    COUNT = "count"
+    PER_SECOND = "/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with its unit."""
+
+    value: float
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a rule found.
+
+    `message` is one sentence a person understands by itself. `statement` indexes the migration's
+    statements, None where no single one is to blame. `evidence` are further sentences: lock, victims,
+    cost at production size. `advice` is the safe alternative, SQL where it can be. `subject` names the
+    table, index or script it is about.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    statement: int | None = None
+    subject: str = ""
+    observed: Quantity | None = None
+    limit: Quantity | None = None
+    evidence: tuple[str, ...] = ()
+    advice: str = ""
+
+
+class GateStatus(Enum):
+    """What became of one gate."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNMEASURED = "unmeasured"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate, what was measured for it, and the limit it was held against. `note` says more: the noise
+    guard that was applied, or why nothing was measured.
+    """
+
+    gate: str  # as the user wrote it: `stall.max <= 1s`
+    metric: str
+    status: GateStatus
+    observed: Quantity | None
+    limit: Quantity | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Everything concluded from one record. `metrics` has every gate metric by its full name,
+    `latency.p99{phase=migration}` and so on; None where it was not measured. `checked` names the rules
+    that were applied, whether they found anything or not (empty: not said).
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    gates: tuple[GateResult, ...]
+    metrics: tuple[tuple[str, Quantity | None], ...]
+    stalls: tuple[Stall, ...] = ()
+    checked: tuple[str, ...] = ()
