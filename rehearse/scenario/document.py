@@ -1,0 +1,244 @@
+"""A scenario as the user writes it: the tables and keys of its TOML, checked strictly, nothing read yet.
+
+Descriptions stand in the JSON Schema that editors use, so they are written for the person editing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from rehearse.model.migration import TransactionMode
+from rehearse.model.scenario import ADVERSARY_KINDS
+from rehearse.model.target import EngineName
+from rehearse.model.workload import Protocol
+from rehearse.scenario.addresses import is_known
+from rehearse.scenario.nearest import suggestion
+from rehearse.scenario.values import (
+    COUNT_PATTERN,
+    DURATION_PATTERN,
+    RefusedError,
+    parse_count,
+    parse_duration,
+)
+
+EVERY_OTHER = "*"
+"""In a table of row counts: all tables that it does not name."""
+
+_NAME = re.compile(r"[^\W_][\w.-]{0,79}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _known_provision(provision: str) -> str:
+    if is_known(provision):
+        return provision
+    # The value is not repeated: a mistyped address may hold a password.
+    raise RefusedError(
+        "must be `embedded`, `docker:IMAGE`, `local:BINDIR` or a DSN such as `postgresql://...`"
+    )
+
+
+def _folder_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise RefusedError("must be up to 80 letters, digits, `.`, `_` and `-`", "it names a folder")
+    return name
+
+
+def _variable_name(name: str) -> str:
+    if _VARIABLE.fullmatch(name) is None:
+        raise RefusedError("is not a variable's name", "use letters, digits and `_`, and no digit first")
+    return name
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise RefusedError("must not be empty")
+    return text
+
+
+def _at_least_one_row(count: int) -> int:
+    if count < 1:
+        raise RefusedError("must be at least 1", "a verdict for an empty table would mean nothing")
+    return count
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise RefusedError("must be longer than 0")
+    return seconds
+
+
+def _not_negative(seconds: float) -> float:
+    if seconds < 0:
+        raise RefusedError("must not be negative")
+    return seconds
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise RefusedError("must be text, a number, true or false")
+
+
+def _one_of(*valid: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in valid:
+            raise RefusedError(f'must not be "{value}"', suggestion(value, valid, otherwise="it is one of"))
+        return value
+
+    return AfterValidator(check)
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_table(value: object) -> object:
+    return value if isinstance(value, dict) else {EVERY_OTHER: value}
+
+
+_COUNT_SCHEMA: dict[str, object] = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": COUNT_PATTERN}]
+}
+_ROWS_SCHEMA: dict[str, object] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": COUNT_PATTERN},
+        {"type": "object", "additionalProperties": _COUNT_SCHEMA},
+    ]
+}
+_DURATION_SCHEMA: dict[str, object] = {"type": "string", "pattern": DURATION_PATTERN}
+_FILES_SCHEMA: dict[str, object] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+}
+
+
+def _choices(values: list[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": values})
+
+
+_ENGINES = [engine.value for engine in EngineName]
+_PROTOCOLS = [protocol.value for protocol in Protocol]
+_MODES = [mode.value for mode in TransactionMode]
+
+Text = Annotated[str, AfterValidator(_filled)]
+Count = Annotated[int, BeforeValidator(parse_count)]
+Rows = Annotated[dict[Text, Count], BeforeValidator(_as_table), WithJsonSchema(_ROWS_SCHEMA)]
+ProductionRows = Annotated[
+    dict[Text, Annotated[Count, AfterValidator(_at_least_one_row)]],
+    BeforeValidator(_as_table),
+    WithJsonSchema(_ROWS_SCHEMA),
+]
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Length = Annotated[Duration, AfterValidator(_positive)]
+LengthOrNone = Annotated[Duration, AfterValidator(_not_negative)]
+Files = Annotated[list[Text], BeforeValidator(_as_list), WithJsonSchema(_FILES_SCHEMA)]
+Setting = Annotated[
+    str, BeforeValidator(_setting_text), WithJsonSchema({"type": ["string", "boolean", "number"]})
+]
+
+
+def _lasting(default: str, description: str) -> float:
+    """A field whose default is a duration: seconds for us, text in the schema that editors read."""
+    field: float = Field(
+        parse_duration(default), description=description, json_schema_extra={"default": default}
+    )
+    return field
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DatabaseTable(_Table):
+    """Where the rehearsal takes place."""
+
+    engine: Annotated[str, _one_of(*_ENGINES), _choices(_ENGINES)] = Field(
+        EngineName.POSTGRES.value, description="The database engine."
+    )
+    provision: Annotated[str, AfterValidator(_known_provision)] = Field(
+        "embedded", description="embedded, docker:IMAGE, local:BINDIR, or the DSN of an existing server."
+    )
+    settings: dict[Text, Setting] = Field({}, description="Server settings, as in postgresql.conf.")
+
+
+class DatasetTable(_Table):
+    """What is in the database before the migration."""
+
+    schema_file: Text = Field(
+        alias="schema", description="SQL file that creates the schema, such as pg_dump --schema-only prints."
+    )
+    rows: Rows = Field({}, description='Rows to generate: a count, or by table; "*" is every other table.')
+    load: Files = Field([], description="SQL files that fill tables instead of generation.")
+    seed: int = Field(42, ge=0, lt=2**63, description="Everything drawn at random is drawn from it.")
+
+
+class WorkloadTable(_Table):
+    """The running application's traffic."""
+
+    rate: float = Field(400.0, gt=0, le=1e6, description="Transactions a second, open loop.")
+    clients: int = Field(32, ge=1, le=10_000, description="Connections.")
+    processes: int = Field(1, ge=1, le=256, description="Processes that drive them.")
+    protocol: Annotated[str, _one_of(*_PROTOCOLS), _choices(_PROTOCOLS)] = Field(
+        Protocol.PREPARED.value, description="How statements are sent, as pgbench -M."
+    )
+    scripts: Files = Field(
+        [], description="pgbench scripts as FILE@WEIGHT, or a built-in such as tpcb-like; none: inferred."
+    )
+    variables: dict[Annotated[str, AfterValidator(_variable_name)], int] = Field(
+        {}, description="Integers that scripts use as :name."
+    )
+    warm_up: LengthOrNone = _lasting("3s", "Traffic before anything is measured.")
+    baseline: Length = _lasting("8s", "Traffic before the migration, which it is compared with.")
+    recovery: LengthOrNone = _lasting("4s", "Traffic after the migration.")
+
+
+class MigrationTable(_Table):
+    """The change."""
+
+    up: Annotated[Files, Field(min_length=1)] = Field(description="SQL file or files, in order.")
+    down: Files = Field([], description="SQL file or files that take it back.")
+    transaction: Annotated[str, _one_of(*_MODES), _choices(_MODES)] = Field(
+        TransactionMode.AS_WRITTEN.value,
+        description="How a file is sent: it decides how long locks are held.",
+    )
+    expendable: Annotated[list[Text], BeforeValidator(_as_list)] = Field(
+        [], description="Tables and columns (table.column) whose data may go."
+    )
+    timeout: Length = _lasting("10m", "The migration is cancelled after this long.")
+
+
+class ProductionTable(_Table):
+    """Facts of the database that the verdict is for."""
+
+    rows: ProductionRows = Field({}, description="Rows in production: a count, or by table.")
+
+
+class AdversaryTable(_Table):
+    """Company for the migration: a session that is in its way."""
+
+    kind: Annotated[str, _one_of(*ADVERSARY_KINDS), _choices(list(ADVERSARY_KINDS))] = Field(
+        description="What the session does."
+    )
+    table: Text = Field(description="The table it does it to.")
+    duration: Length = Field(description="How long it stays.")
+    start: Duration = _lasting("-1s", "When it starts, from the migration's start; may be negative.")
+
+
+class ScenarioDocument(_Table):
+    """One rehearsal: a schema, its data, the traffic, the migration, and what counts as a GO."""
+
+    name: Annotated[str, AfterValidator(_folder_name)] | None = Field(
+        None, description="Names the run; the file's name if not given."
+    )
+    database: Annotated[DatabaseTable, Field(default_factory=DatabaseTable)]
+    dataset: DatasetTable
+    workload: Annotated[WorkloadTable, Field(default_factory=WorkloadTable)]
+    migration: MigrationTable
+    production: Annotated[ProductionTable, Field(default_factory=ProductionTable)]
+    gates: dict[str, str] = Field({}, description='"metric{selector}" = "op limit", or "off".')
+    adversaries: list[AdversaryTable] = Field([], description="Company for the migration.")

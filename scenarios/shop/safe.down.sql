@@ -1,0 +1,6 @@
+SET lock_timeout = '2s';
+ALTER TABLE orders ALTER COLUMN delivery_country DROP NOT NULL;
+ALTER TABLE orders DROP COLUMN priority;
+ALTER TABLE orders DROP COLUMN queued_at;
+RESET lock_timeout;
+DROP INDEX CONCURRENTLY orders_status_created_at_idx;
