@@ -1,0 +1,148 @@
+"""What a session asks about itself between the statements of a migration.
+
+A probe runs in the transaction of the statement before it and reads what that holds and did; a mark is
+taken when no transaction is open. Both leave the shape of the migration's transactions alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from rehearse.engines.postgres.catalog import FACTS, RelationFacts, facts_of
+from rehearse.model.locks import LockMode
+
+FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
+_HAS_FLUSH = 150000
+_HAS_BACKEND_WAL = 180000
+
+_CLOCK = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8"
+_LSN = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
+_LOCK_TIMEOUT = "pg_catalog.current_setting('lock_timeout')"
+
+SHOW_LOCK_TIMEOUT = "SHOW lock_timeout"  # unlike a SELECT, it takes no snapshot
+
+PROBE = f"""
+WITH clock AS MATERIALIZED (SELECT {_CLOCK} AS us, {_LSN} AS lsn),
+held AS MATERIALIZED (
+  SELECT l.relation AS oid, pg_catalog.array_agg(l.mode) AS modes,
+         pg_catalog.bool_or(l.mode = 'AccessExclusiveLock') AS exclusive
+  FROM clock, pg_catalog.pg_lock_status() l
+  WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+    AND l.relation >= 16384 AND l.database <> 0
+  GROUP BY l.relation)
+SELECT pg_catalog.json_build_object('clock', clock.us, 'lsn', clock.lsn, 'lock_timeout', {_LOCK_TIMEOUT},
+  'relations', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+      'oid', h.oid::pg_catalog.int8, 'modes', h.modes,
+      'counters', ARRAY[pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
+        pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid), pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
+        pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid)],
+      'facts', CASE WHEN c.oid IS NOT NULL THEN {FACTS.format(columns="h.exclusive")} END)), '[]')
+    FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+    WHERE n.nspname IS NULL OR n.nspname <> 'pg_toast'))::pg_catalog.text
+FROM clock"""  # noqa: S608 - composed from constants alone
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Rows that this transaction has read one after the other (through a sequential scan, or all in
+    order from an index), inserted, updated and deleted.
+    """
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    def since(self, before: Counters) -> Counters:
+        """What came on top of `before`; all of it where the server has set its counters back meanwhile."""
+        pairs = [
+            (self.read, before.read),
+            (self.inserted, before.inserted),
+            (self.updated, before.updated),
+            (self.deleted, before.deleted),
+        ]
+        return Counters(*(now - then if now >= then else now for now, then in pairs))
+
+    @property
+    def changed(self) -> int:
+        """Rows written."""
+        return self.inserted + self.updated + self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A relation that the transaction has locked. `facts` is None once it has been dropped."""
+
+    oid: int
+    modes: frozenset[LockMode]
+    counters: Counters = Counters()
+    facts: RelationFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The session inside its transaction, at `clock_us` of the server's clock."""
+
+    clock_us: int
+    lsn: int
+    lock_timeout_ms: int
+    held: tuple[Held, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The session between two transactions. `wal_bytes` is what it has written itself since it began,
+    None where the server does not keep that.
+    """
+
+    clock_us: int
+    lsn: int
+    lock_timeout_ms: int
+    wal_bytes: int | None = None
+
+
+def flush_for(server_version: int) -> str | None:
+    """The query that lets the next mark and probe see counters from zero, if this server has it."""
+    return FLUSH if server_version >= _HAS_FLUSH else None
+
+
+def mark_for(server_version: int) -> str:
+    """The query whose answer `mark_of` reads."""
+    wal = "(SELECT wal_bytes FROM pg_catalog.pg_stat_get_backend_wal(pg_catalog.pg_backend_pid()))"
+    wal = wal if server_version >= _HAS_BACKEND_WAL else "NULL"
+    return f"SELECT {_CLOCK}, {_LSN}, {_LOCK_TIMEOUT}, {wal}"
+
+
+def mark_of(row: tuple[str | None, ...]) -> Mark:
+    """The one row that a mark's query answers."""
+    clock, lsn, timeout, wal = row
+    return Mark(int(clock or 0), int(lsn or 0), milliseconds(timeout or "0"), int(wal) if wal else None)
+
+
+def probe_of(text: str) -> Probe:
+    """The one value that PROBE answers."""
+    document = json.loads(text)
+    held = tuple(
+        Held(
+            entry["oid"],
+            frozenset(LockMode(mode) for mode in entry["modes"]),
+            Counters(*(value or 0 for value in entry["counters"])),
+            facts_of(entry["facts"]) if entry["facts"] else None,
+        )
+        for entry in document["relations"]
+    )
+    return Probe(document["clock"], document["lsn"], milliseconds(document["lock_timeout"]), held)
+
+
+_UNITS_MS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def milliseconds(setting: str) -> int:
+    """A time setting as SHOW prints it (`0`, `500ms`, `2s`, `1min`) in milliseconds."""
+    match = re.fullmatch(r"(\d+)(us|ms|s|min|h|d)?", setting)
+    assert match is not None, f"the server prints {setting!r} for a time"
+    return int(int(match.group(1)) * _UNITS_MS[match.group(2) or "ms"])

@@ -1,0 +1,80 @@
+"""A process that holds a server until it is killed: run as a script by the tests of sudden death.
+
+Usage: holder.py KIND PROVISION. It prints one JSON line when the server is up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from rehearse.engines.postgres.connect import connect
+from rehearse.model.scenario import DatabaseSpec
+from rehearse.provision import Server, provision
+
+FOR_EVER = 600
+# never looks at its socket, nor whether its postmaster lives
+BUSY = "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000000) b"
+
+
+def say(words: dict[str, object]) -> None:
+    print(json.dumps(words), flush=True)  # noqa: T201 - to the test that started this
+
+
+def announce(server: Server, **more: object) -> None:
+    words: dict[str, object] = {
+        "pid": server.pid,
+        "data": str(server.data_directory),
+        "port": server.target.port,
+    } | more
+    say(words)
+
+
+def busy(server: Server) -> None:
+    def run() -> None:
+        with connect(server.target, "rehearse-traffic") as connection:
+            connection.execute(BUSY)
+
+    for _ in range(2):
+        threading.Thread(target=run, daemon=True).start()
+    time.sleep(0.5)
+
+
+def hold(kind: str, server: Server) -> None:
+    if kind == "busy":
+        busy(server)
+    if kind == "workers":
+        subprocess.Popen(["sleep", "30"], close_fds=False, stdout=subprocess.DEVNULL)
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(30)
+            os._exit(0)
+        announce(server, worker=worker)
+    elif kind == "interrupt":
+        announce(server)
+        try:
+            time.sleep(FOR_EVER)
+        except KeyboardInterrupt:
+            with connect(server.target, "rehearse") as connection:
+                answer = connection.execute("SELECT 1").fetchone()
+            say({"alive": server.alive(), "answer": answer})
+        return
+    elif kind == "leave":
+        announce(server)
+        return
+    else:
+        announce(server)
+    time.sleep(FOR_EVER)
+
+
+def main() -> None:
+    with provision(DatabaseSpec(provision=sys.argv[2])) as server:
+        hold(sys.argv[1], server)
+
+
+if __name__ == "__main__":
+    main()
