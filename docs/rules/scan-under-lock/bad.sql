@@ -1,0 +1,2 @@
+ALTER TABLE orders ALTER COLUMN note SET NOT NULL;
+ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers (id);

@@ -1,0 +1,196 @@
+"""Gates: what was measured against the user's limits, with a guard against calling noise a difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rehearse.judge import wording
+from rehearse.judge.metrics import Measures
+from rehearse.judge.traffic import Span, span_of
+from rehearse.model.gates import METRIC_KINDS, Comparison, Gate, MetricRef
+from rehearse.model.record import Phase
+from rehearse.model.verdict import GateResult, GateStatus, Quantity, Unit
+from rehearse.model.waits import Role, Stall
+
+# A ratio of response times never fails below this: 2 ms becoming 7 ms troubles nobody.
+LATENCY_FLOOR_S = 0.2
+# A stall must be longer than the baseline's own by this factor to be the migration's.
+STALL_OVER_BASELINE = 1.5
+# Shorter gaps between the observer's samples say nothing.
+SHORTEST_GAP_NS = 1_000_000_000
+_UPPER = (Comparison.AT_MOST, Comparison.BELOW)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A status with the sentence that explains it."""
+
+    status: GateStatus
+    note: str = ""
+
+
+def evaluate(gate: Gate, measures: Measures) -> GateResult:
+    """What became of `gate`. Not measured is never passed."""
+    unit = METRIC_KINDS[gate.metric.name].unit
+    observed = measures.value(gate.metric)
+    limit, note = _limit(gate, measures)
+    if observed is None or limit is None:
+        reading = _Reading(
+            GateStatus.UNMEASURED, _why_missing(gate.metric, measures) if observed is None else note
+        )
+    elif holds(gate.comparison, observed, limit):
+        reading = _Reading(GateStatus.PASSED, note or _counted_apart(gate, measures))
+    else:
+        reading = _guarded(gate, measures, observed, note)
+    return GateResult(
+        gate=gate.text,
+        metric=str(gate.metric),
+        status=reading.status,
+        observed=None if observed is None else Quantity(observed, unit),
+        limit=None if limit is None else Quantity(limit, unit),
+        note=reading.note,
+    )
+
+
+def holds(comparison: Comparison, observed: float, limit: float) -> bool:
+    """Whether `observed comparison limit` is true."""
+    if comparison is Comparison.AT_MOST:
+        return observed <= limit
+    if comparison is Comparison.BELOW:
+        return observed < limit
+    if comparison is Comparison.AT_LEAST:
+        return observed >= limit
+    if comparison is Comparison.ABOVE:
+        return observed > limit
+    return abs(observed - limit) <= 1e-9
+
+
+def _limit(gate: Gate, measures: Measures) -> tuple[float | None, str]:
+    """The limit in the metric's unit, and how it came about where that is not plain."""
+    if gate.relative_to is None:
+        return gate.limit, ""
+    reference = measures.value(gate.relative_to)
+    if reference is None:
+        return None, _why_missing(gate.relative_to, measures)
+    limit = gate.limit * reference
+    floor = gate.floor
+    if floor is None and gate.metric.name.startswith("latency."):
+        floor = LATENCY_FLOOR_S
+    if floor is None or gate.comparison not in _UPPER or limit >= floor:
+        return limit, ""
+    written = _number(limit, METRIC_KINDS[gate.metric.name].unit)
+    floor_written = _number(floor, METRIC_KINDS[gate.metric.name].unit)
+    return floor, f"{gate.limit:g} x {gate.relative_to} is {written}; the floor of {floor_written} applies"
+
+
+def _guarded(gate: Gate, measures: Measures, observed: float, note: str) -> _Reading:
+    """A gate that was missed: noise, if the baseline differs from itself as much."""
+    if gate.metric.name.startswith("stall."):
+        return _stall_guard(gate, measures, observed)
+    if gate.relative_to is not None:
+        noise = _noise(gate.relative_to, measures)
+        reference = measures.value(gate.relative_to)
+        if noise is not None and reference is not None and abs(observed - reference) <= noise:
+            unit = METRIC_KINDS[gate.metric.name].unit
+            return _Reading(
+                GateStatus.PASSED,
+                f"not called a difference: the halves of the baseline differ by {_number(noise, unit)}",
+            )
+    return _Reading(GateStatus.FAILED, note)
+
+
+def _noise(ref: MetricRef, measures: Measures) -> float | None:
+    """How much the metric differs between the two halves of the baseline."""
+    span = span_of(measures.trial, Phase.BASELINE)
+    if span is None or not ref.name.startswith(("latency.", "errors.", "throughput")):
+        return None
+    script = dict(ref.selector).get("script")
+    first, second = (measures.over(ref.name, half, script) for half in span.halves())
+    return None if first is None or second is None else abs(first - second)
+
+
+def _stall_guard(gate: Gate, measures: Measures, observed: float) -> _Reading:
+    """Stalls that the baseline has as well, or in which the observer stood still too, are not called."""
+    if gate.comparison not in _UPPER or gate.metric.name != "stall.max":
+        return _Reading(GateStatus.FAILED)
+    script = dict(gate.metric.selector).get("script")
+    own = max((s.end_ns - s.start_ns for s in measures.baseline_stalls(script)), default=0) / 1e9
+    if observed <= STALL_OVER_BASELINE * own:
+        return _Reading(
+            GateStatus.UNMEASURED,
+            f"the baseline by itself stalled for {wording.seconds(own)}: too noisy to tell a stall of "
+            f"{wording.seconds(observed)} from it",
+        )
+    over = [
+        stall
+        for stall in measures.stalls
+        if script in (None, stall.script) and not holds(gate.comparison, _length_s(stall), gate.limit)
+    ]
+    if gate.relative_to is None and over and all(_frozen(stall, measures) for stall in over):
+        return _Reading(
+            GateStatus.UNMEASURED,
+            "the observer stood still at the same time and saw nobody wait for the migration: "
+            "the machine may have been busy with something else",
+        )
+    return _Reading(GateStatus.FAILED)
+
+
+def _length_s(stall: Stall) -> float:
+    return (stall.end_ns - stall.start_ns) / 1e9
+
+
+def _frozen(stall: Stall, measures: Measures) -> bool:
+    """Whether the observer took no sample for most of the stall, and no wait behind the migration or
+    lock of it explains the stall.
+    """
+    trial = measures.trial
+    observer = trial.observer if trial else None
+    if trial is None or observer is None:
+        return False
+    span = Span(stall.start_ns, stall.end_ns)
+    blind = sum(span.overlap_ns(*gap) for gap in observer.gaps if gap[1] - gap[0] >= SHORTEST_GAP_NS)
+    explained = any(span.overlap_ns(hold.start_ns, hold.end_ns) for hold in measures.holds) or any(
+        span.overlap_ns(wait.first_seen_ns, wait.last_seen_ns)
+        and any(blocker.party.role is Role.MIGRATION for blocker in wait.blockers)
+        for wait in trial.waits
+    )
+    return 2 * blind > stall.end_ns - stall.start_ns and not explained
+
+
+def _counted_apart(gate: Gate, measures: Measures) -> str:
+    apart = sum(refusal.count for refusal in measures.refusals if refusal.recovered)
+    if not apart or not gate.metric.name.startswith("errors."):
+        return ""
+    return f"{wording.count(apart, 'cached-plan error')} (0A000), got over at once, are counted apart"
+
+
+def _why_missing(ref: MetricRef, measures: Measures) -> str:
+    """Why a metric has no value."""
+    family = ref.name.split(".")[0]
+    of_traffic = family in ("stall", "latency", "errors", "throughput")
+    reasons = (
+        (measures.trial is None, "the traffic trial was not run"),
+        (of_traffic and measures.traffic is None, "there are no samples of the traffic"),
+        (of_traffic, f"no transaction was due for {ref}"),
+        (measures.run is None, "the migration was not run"),
+        (ref.name == "blocking.max", "nobody watched the locks"),
+        (
+            family == "blocking" and not measures.locks_known,
+            "the locks of the migration or the tables of the traffic were not read",
+        ),
+        (
+            ref.name.endswith(".projected"),
+            "the work grows with tables whose production rows are not given, or was not measured",
+        ),
+    )
+    return next((reason for applies, reason in reasons if applies), "not measured")
+
+
+def _number(value: float, unit: Unit) -> str:
+    if unit is Unit.SECONDS:
+        return wording.seconds(value)
+    if unit is Unit.RATIO:
+        return f"{value:.2%}"
+    if unit is Unit.BYTES:
+        return wording.size(value)
+    return f"{value:.4g}" + (" /s" if unit is Unit.PER_SECOND else "")

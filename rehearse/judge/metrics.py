@@ -1,0 +1,264 @@
+"""Every metric a gate can name, computed from the facts; None where it was not measured.
+
+Where a metric of the traffic has no `phase`, it counts from the migration's start to the end of the
+run. A transaction belongs to the phase it was scheduled in; one for which the client had nothing to
+send counts nowhere; one that never finished is an error, and its response time goes to the end of the
+run. Percentiles are exact, by nearest rank. Cached-plan errors (0A000) that the application got over
+are counted apart, and without a phase so are errors at the rate they had before the migration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rehearse.judge.holds import Hold
+from rehearse.judge.projection import Cost
+from rehearse.judge.refusals import CACHED_PLAN, Refusal, excess_count
+from rehearse.judge.stalls import find_stalls, total_ns
+from rehearse.judge.traffic import Longs, Mask, Span, Traffic, after_start, span_of
+from rehearse.model.gates import METRIC_KINDS, METRICS, MetricRef
+from rehearse.model.migration import MigrationRun, StatementOutcome
+from rehearse.model.record import Phase, RunRecord, Trial
+from rehearse.model.verdict import Quantity
+from rehearse.model.waits import Role, Stall
+from rehearse.model.workload import Outcome
+
+_PERCENTILES = {
+    "latency.p50": 0.5,
+    "latency.p95": 0.95,
+    "latency.p99": 0.99,
+    "latency.p999": 0.999,
+    "latency.max": 1.0,
+}
+_BY_SCRIPT = ("stall.max", "latency.p50", "latency.p99", "latency.max", "errors.count")
+_BY_PHASE_AND_SCRIPT = ("latency.p50", "latency.p99")
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What metrics are computed from. `locks_known` says whether the locks of every statement and the
+    tables of the traffic were read.
+    """
+
+    record: RunRecord
+    trial: Trial | None
+    traffic: Traffic | None
+    costs: Mapping[int, Cost]
+    holds: tuple[Hold, ...]
+    refusals: tuple[Refusal, ...]
+    stalls: tuple[Stall, ...]
+    locks_known: bool
+
+    @property
+    def run(self) -> MigrationRun | None:
+        """The migration, None if it never ran."""
+        return self.trial.migration if self.trial else None
+
+    def value(self, ref: MetricRef) -> float | None:
+        """The metric in its base unit, None where it was not measured."""
+        chosen = dict(ref.selector)
+        script = chosen.get("script")
+        family = ref.name.split(".")[0]
+        if family == "stall":
+            return self._stall(ref.name, script)
+        if family in ("latency", "errors", "throughput"):
+            span = self.span(chosen.get("phase"))
+            return None if span is None else self.over(ref.name, span, script, whole="phase" not in chosen)
+        return self._of_migration(ref.name)
+
+    def over(self, name: str, span: Span, script: str | None, *, whole: bool = False) -> float | None:
+        """A traffic metric over the transactions scheduled in `span`; `whole` leaves out of the errors
+        what the traffic had before the migration.
+        """
+        if self.traffic is None:
+            return None
+        mine = self._due(self.traffic, span, script)
+        due = int(mine.sum())
+        if due == 0:
+            return None
+        if name == "throughput":
+            return self._throughput(self.traffic, span, script)
+        if name.startswith("errors."):
+            failed = excess_count(self.refusals, script) if whole else self._failed(self.traffic, mine)
+            return float(failed) if name == "errors.count" else failed / due
+        latency = (self.traffic.ended[mine] - self.traffic.scheduled[mine]) / 1e9
+        if name == "latency.avg":
+            return float(latency.mean())
+        return nearest_rank(latency, _PERCENTILES[name])
+
+    def span(self, phase: str | None) -> Span | None:
+        """The time of a phase by its name; without a name, from the migration's start on."""
+        if phase is None:
+            return after_start(self.trial, self.run)
+        known = {known.value: known for known in Phase}
+        return span_of(self.trial, known[phase]) if phase in known else None
+
+    def baseline_stalls(self, script: str | None = None) -> tuple[Stall, ...]:
+        """Stalls that the baseline had all by itself."""
+        span = span_of(self.trial, Phase.BASELINE)
+        if span is None or self.traffic is None:
+            return ()
+        return tuple(s for s in find_stalls(self.traffic, span) if script in (None, s.script))
+
+    def quantities(self) -> tuple[tuple[str, Quantity | None], ...]:
+        """Every metric by its full name, in the order of METRICS."""
+        return tuple((str(ref), self.quantity(ref)) for ref in self._references())
+
+    def quantity(self, ref: MetricRef) -> Quantity | None:
+        """`value` with its unit."""
+        value = self.value(ref)
+        return None if value is None else Quantity(value, METRIC_KINDS[ref.name].unit)
+
+    def _references(self) -> Iterable[MetricRef]:
+        scripts = [script.name for script in self.record.scripts]
+        for kind in METRICS:
+            yield MetricRef(kind.name)
+            phases = [phase.value for phase in Phase] if "phase" in kind.selectors else []
+            for phase in phases:
+                yield MetricRef(kind.name, (("phase", phase),))
+            for script in scripts if kind.name in _BY_SCRIPT else ():
+                yield MetricRef(kind.name, (("script", script),))
+            for script in scripts if kind.name in _BY_PHASE_AND_SCRIPT else ():
+                for phase in phases:
+                    yield MetricRef(kind.name, (("phase", phase), ("script", script)))
+
+    def _due(self, traffic: Traffic, span: Span, script: str | None) -> Mask:
+        mine = traffic.due & traffic.within(span)
+        return mine if script is None else mine & traffic.of_script(script)
+
+    def _failed(self, traffic: Traffic, mine: Mask) -> int:
+        """Failures, without the cached plans that were got over."""
+        failed = mine & traffic.failed
+        total = int(failed.sum())
+        got_over = [refusal.script for refusal in self.refusals if refusal.recovered]
+        if got_over:
+            apart = failed & np.equal(traffic.sqlstate, traffic.sqlstates.index(CACHED_PLAN))
+            total -= sum(int((apart & traffic.of_script(script)).sum()) for script in got_over)
+        return total
+
+    def _throughput(self, traffic: Traffic, span: Span, script: str | None) -> float | None:
+        """Finished in the span, whenever they were scheduled."""
+        done = np.equal(traffic.outcome, Outcome.OK)
+        done &= np.greater_equal(traffic.ended, span.start_ns) & np.less(traffic.ended, span.end_ns)
+        if script is not None:
+            done &= traffic.of_script(script)
+        recovery = span_of(self.trial, Phase.RECOVERY)
+        last_ns = recovery.end_ns if recovery else int(traffic.ended.max())
+        seconds = (min(span.end_ns, max(last_ns, span.start_ns)) - span.start_ns) / 1e9
+        return float(done.sum()) / seconds if seconds > 0 else None
+
+    def _stall(self, name: str, script: str | None) -> float | None:
+        span = after_start(self.trial, self.run)
+        if span is None or self.traffic is None or not self._due(self.traffic, span, script).any():
+            return None
+        mine = [stall for stall in self.stalls if script in (None, stall.script)]
+        if name == "stall.total":
+            return total_ns(mine) / 1e9
+        return max((stall.end_ns - stall.start_ns for stall in mine), default=0) / 1e9
+
+    def _of_migration(self, name: str) -> float | None:
+        if self.run is None:
+            return None
+        return {
+            "blocking.max": self._longest_victim,
+            "blocking.held": self._longest_hold,
+            "blocking.queued": self._longest_queue,
+            "blocking.projected": self._projected_hold,
+            "duration": self._duration,
+            "duration.projected": self._projected_duration,
+            "wal.bytes": self._wal,
+            "wal.projected": self._projected_wal,
+        }[name]()
+
+    def _longest_victim(self) -> float | None:
+        observer = self.trial.observer if self.trial else None
+        if observer is None or observer.samples == 0:
+            return None
+        assert self.trial is not None
+        return max(
+            (
+                wait.at_least_ns / 1e9
+                for wait in self.trial.waits
+                if wait.waiter.role is Role.TRAFFIC
+                and any(blocker.party.role is Role.MIGRATION for blocker in wait.blockers)
+            ),
+            default=0.0,
+        )
+
+    def _longest_hold(self) -> float | None:
+        if not self.locks_known:
+            return None
+        return max((hold.held_s for hold in self.holds), default=0.0)
+
+    def _longest_queue(self) -> float | None:
+        return max((cost.waited_ns / 1e9 for cost in self.costs.values()), default=0.0)
+
+    def _projected_hold(self) -> float | None:
+        """None as soon as one hold cannot be projected and those that can do not decide it."""
+        if not self.locks_known:
+            return None
+        projected = [hold.projected_s for hold in self.holds]
+        known = [seconds for seconds in projected if seconds is not None]
+        return None if len(known) < len(projected) else max(known, default=0.0)
+
+    def _duration(self) -> float | None:
+        run = self.run
+        if run is None or any(s.outcome is StatementOutcome.RUNNING for s in run.statements):
+            return None
+        return (run.ended_ns - run.started_ns) / 1e9
+
+    def _projected_duration(self) -> float | None:
+        measured = self._duration()
+        if measured is None or not self._effects_known():
+            return None
+        growing = [cost for cost in self.costs.values() if cost.works]
+        grown = [cost.projected_s for cost in growing if cost.projected_s is not None]
+        if len(grown) < len(growing):
+            return None
+        return max(0.0, measured - sum(cost.busy_s for cost in growing)) + sum(grown)
+
+    def _wal(self) -> float | None:
+        """What the statements wrote; failing that, how far the log went meanwhile, traffic and all."""
+        written = [effects.wal_bytes for cost in self.costs.values() if (effects := cost.statement.effects)]
+        known = [size for size in written if size is not None]
+        if self._effects_known() and len(known) == len(written):
+            return float(sum(known))
+        return self._log_advance()
+
+    def _log_advance(self) -> float | None:
+        run, trial = self.run, self.trial
+        if run is None or trial is None:
+            return None
+        positions = [(r.at_ns, r.wal_position_bytes) for r in trial.resources]
+        before = [at for ns, at in positions if at is not None and ns <= run.started_ns]
+        after = [at for ns, at in positions if at is not None and ns >= run.ended_ns]
+        return float(min(after) - max(before)) if before and after else None
+
+    def _projected_wal(self) -> float | None:
+        if not self._effects_known():
+            return None
+        total = 0.0
+        for cost in self.costs.values():
+            effects = cost.statement.effects
+            written = effects.wal_bytes if effects else 0
+            if written is None or (cost.growth is None and written):
+                return None
+            total += written * (cost.growth or 1.0)
+        return total
+
+    def _effects_known(self) -> bool:
+        """Whether the effects of all that ran to its end were read."""
+        return not any(
+            cost.statement.effects is None and cost.statement.outcome is StatementOutcome.OK and cost.busy_ns
+            for cost in self.costs.values()
+        )
+
+
+def nearest_rank(values: Longs | np.ndarray[tuple[int], np.dtype[np.float64]], share: float) -> float:
+    """The smallest of `values` that is not below `share` of them; their maximum where they are few."""
+    place = max(0, math.ceil(share * len(values)) - 1)
+    return float(np.partition(values, place)[place])

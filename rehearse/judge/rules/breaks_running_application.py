@@ -1,0 +1,168 @@
+"""`breaks-running-application`: the old application fails during the migration, or after it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rehearse.judge import advice, wording
+from rehearse.judge.facts import Facts
+from rehearse.judge.refusals import CACHED_PLAN, Refusal
+from rehearse.judge.rules.rule import Rule
+from rehearse.model.migration import Statement, StatementOutcome
+from rehearse.model.verdict import Finding, Quantity, Severity, Unit
+
+# Undefined or mistyped names, constraints, values that do not fit, errors that triggers raise. Locks,
+# time-outs, deadlocks and lost connections are for other rules.
+_CLASSES = ("0A", "22", "23", "38", "39", "42", "44", "P0")
+_MEANING = {
+    "42703": "a column it uses is not there",
+    "42P01": "a table it uses is not there",
+    "42883": "a function or operator it uses is not there",
+    "42804": "a column has another type",
+    "42501": "it is not permitted any more",
+    "0A000": "its prepared statements return another type (cached plan must not change result type)",
+    "23502": "it leaves a column NULL that must not be",
+    "23503": "it refers to a parent that does not exist, or deletes one that is referred to",
+    "23505": "it writes what must be unique now",
+    "23514": "it writes what a CHECK forbids now",
+    "22001": "it writes values that are too long now",
+    "22003": "it writes values that are out of range now",
+}
+
+
+def _check(facts: Facts) -> Iterable[Finding]:
+    for refusal in facts.refusals:
+        if refusal.kind.startswith(_CLASSES) and refusal.excess > 0 and len(refusal.kind) == 5:
+            yield _finding(facts, refusal)
+    yield from _unseen(facts)
+
+
+def _finding(facts: Facts, refusal: Refusal) -> Finding:
+    culprit = _culprit(facts, refusal)
+    meaning = _MEANING.get(refusal.kind, "")
+    recovered = refusal.recovered
+    count = wording.count(refusal.count, "transaction")
+    message = f"{count} of {refusal.script} failed with {refusal.kind}"
+    message += f": {meaning}" if meaning else ""
+    message += f", since {wording.place(culprit)}" if culprit else ""
+    message += "; it went on as soon as the statements were prepared again" if recovered else ""
+    return Finding(
+        rule=RULE.id,
+        severity=Severity.WARNING if recovered else Severity.FAILURE,
+        message=message,
+        statement=culprit.index if culprit else None,
+        subject=refusal.script,
+        observed=Quantity(float(refusal.count), Unit.COUNT),
+        limit=Quantity(0.0, Unit.COUNT),
+        evidence=tuple(_evidence(facts, refusal)),
+        advice=_advice(refusal, culprit),
+    )
+
+
+def _evidence(facts: Facts, refusal: Refusal) -> Iterable[str]:
+    text = _failing_text(facts, refusal)
+    if text:
+        yield f"what fails: {wording.excerpt(text)}"
+    yield (
+        f"{refusal.count:,} of {wording.count(refusal.due, 'transaction')} that were due; "
+        f"before the migration {refusal.count_before:,} of {refusal.due_before:,}"
+    )
+    run = facts.run
+    if run and not refusal.recovered:
+        later = "still failing" if refusal.last_ns > run.ended_ns else "failing"
+        since = (refusal.last_ns - run.started_ns) / 1e9
+        yield f"{later} {wording.seconds(max(0.0, since))} after the migration began"
+
+
+def _failing_text(facts: Facts, refusal: Refusal) -> str:
+    script = next((s for s in facts.record.scripts if s.name == refusal.script), None)
+    if script is None or not 0 <= refusal.statement < len(script.statements):
+        return ""
+    return script.statements[refusal.statement]
+
+
+def _culprit(facts: Facts, refusal: Refusal) -> Statement | None:
+    """The statement that took away or changed what the failing text names; failing that, the last one
+    that changed a schema before the first failure was seen.
+    """
+    text = _failing_text(facts, refusal)
+    if refusal.kind in ("42703", "42P01", "42804", "42883"):
+        for statement in facts.statements:
+            if any(_mentions(text, name) for name in _changed_names(statement)):
+                return statement
+    begun = [
+        s
+        for s in facts.statements
+        if s.started_ns <= refusal.first_ns
+        and s.outcome is not StatementOutcome.NOT_RUN
+        and s.effects is not None
+        and (s.effects.locks or s.effects.columns or s.effects.relations)
+    ]
+    return begun[-1] if begun else None
+
+
+def _changed_names(statement: Statement) -> Iterable[str]:
+    if statement.effects:
+        yield from (change.column for change in statement.effects.columns)
+        yield from (change.relation.name for change in statement.effects.relations)
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text, re.IGNORECASE) is not None
+
+
+def _advice(refusal: Refusal, culprit: Statement | None) -> str:
+    if refusal.kind == CACHED_PLAN:
+        return (
+            "Name the columns instead of SELECT *, so that a new column changes no result; let the driver "
+            "prepare again on 0A000 (or DISCARD ALL, or reconnect)."
+        )
+    if refusal.kind.startswith(("23", "22", "44", "P0")):
+        return (
+            "Deploy an application that satisfies the new rule first, or give the column a default; add the "
+            "constraint when no old version runs any more."
+        )
+    what = f"what {wording.place(culprit)} changes" if culprit else "what is changed"
+    return advice.rename_first(what)
+
+
+def _unseen(facts: Facts) -> Iterable[Finding]:
+    """Columns that went away or were renamed, of which no script speaks: whether the application uses
+    them was not put to the test.
+    """
+    texts = [text for script in facts.record.scripts for text in script.statements]
+    for statement in facts.statements:
+        for change in statement.effects.columns if statement.effects else ():
+            if change.what not in ("dropped", "renamed") or not facts.committed(statement):
+                continue
+            if change.table in facts.created or any(_mentions(text, change.column) for text in texts):
+                continue
+            name = f"{change.table}.{change.column}"
+            yield Finding(
+                rule=RULE.id,
+                severity=Severity.WARNING,
+                message=(
+                    f"{wording.place(statement)} takes away {name}, and no script of the workload mentions "
+                    "it: be sure that no running application does"
+                ),
+                statement=statement.index,
+                subject=name,
+                advice=advice.rename_first(name),
+            )
+
+
+RULE = Rule(
+    id="breaks-running-application",
+    severity=Severity.FAILURE,
+    reason=(
+        "The application that is running now goes on running while the schema changes, and for some time "
+        "after. Its statements failed with errors that they never had before: a column or table is gone, a "
+        "constraint refuses its rows, a result has another type than its prepared statement expects."
+    ),
+    safe_way=(
+        "Expand, migrate, contract: add the new beside the old, deploy an application that uses it, and take "
+        "the old away in a later migration, when no version that needs it is running."
+    ),
+    check=_check,
+)

@@ -1,0 +1,119 @@
+"""`long-transaction`: a great part of a table is changed in one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rehearse.judge import advice, victims, wording
+from rehearse.judge.facts import Facts
+from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost
+from rehearse.judge.rules.rule import Rule
+from rehearse.judge.sizing import size_up
+from rehearse.judge.traffic import Span
+from rehearse.model.migration import Statement
+from rehearse.model.relation import Relation
+from rehearse.model.verdict import Finding, Severity
+
+# Without production rows: from how many changed rows on an unknown size is a failure, or unmeasured.
+_MANY_ROWS = 10_000
+_SOME_ROWS = 1_000
+_COMMITS = re.compile(r"\bCOMMIT\b", re.IGNORECASE)
+
+
+def _check(facts: Facts) -> Iterable[Finding]:
+    for table, statements in _changes(facts).items():
+        by_transaction: dict[int, list[tuple[Statement, int]]] = {}
+        for statement, rows in statements:
+            by_transaction.setdefault(statement.transaction, []).append((statement, rows))
+        for parts in by_transaction.values():
+            rows = sum(changed for _, changed in parts)
+            if facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE:
+                yield _finding(facts, table, [s for s, _ in parts], rows)
+
+
+def _changes(facts: Facts) -> dict[Relation, list[tuple[Statement, int]]]:
+    """Rows changed in tables of the traffic, by table; not where a stronger lock was held already (that
+    has a rule of its own), nor by what commits as it goes.
+    """
+    found: dict[Relation, list[tuple[Statement, int]]] = {}
+    for statement in facts.statements:
+        locked = {hold.table for hold in facts.holds_under(statement)}
+        changed = statement.effects.rows_changed if statement.effects else ()
+        for table, rows in changed if not _commits_inside(statement) else ():
+            if rows and facts.heat.modes(table) and table not in locked:
+                found.setdefault(table, []).append((statement, rows))
+    return found
+
+
+def _commits_inside(statement: Statement) -> bool:
+    return statement.command in ("DO", "CALL") and bool(_COMMITS.search(statement.text))
+
+
+def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], rows: int) -> Finding:
+    costs = [facts.costs[s.index] for s in statements if s.index in facts.costs]
+    heaviest = max(costs, key=lambda cost: cost.busy_ns).statement
+    projected = [cost.projected_s for cost in costs]
+    known = None if None in projected else sum(p for p in projected if p is not None)
+    sizing = size_up(facts, costs, known_s=known)
+    share = facts.tables.share(table, rows)
+    size = "" if facts.tables.find(table) is None else f" ({share:.0%} of it)"
+    return Finding(
+        rule=RULE.id,
+        severity=_severity(sizing.severity, rows, known=known is not None),
+        message=(
+            f"{wording.place(heaviest)} changes {wording.count(rows, 'row')} of {table}{size} in one "
+            f"transaction, and keeps them locked to its end. {sizing.sentence}"
+        ),
+        statement=heaviest.index,
+        subject=str(table),
+        observed=sizing.observed,
+        limit=sizing.limit,
+        evidence=(*_log_written(costs), *_bloat(table), *_victims(facts, costs)),
+        advice=advice.batches(heaviest, table),
+    )
+
+
+def _severity(sized: Severity, rows: int, *, known: bool) -> Severity:
+    if known:
+        return sized if sized is Severity.FAILURE else Severity.WARNING
+    if rows > _MANY_ROWS:
+        return Severity.FAILURE
+    return Severity.UNMEASURED if rows > _SOME_ROWS else Severity.WARNING
+
+
+def _log_written(costs: Sequence[Cost]) -> Iterable[str]:
+    sizes = [effects.wal_bytes or 0 for cost in costs if (effects := cost.statement.effects)]
+    if sum(sizes):
+        yield f"it wrote {wording.size(sum(sizes))} of write-ahead log, which every replica has to replay"
+
+
+def _bloat(table: Relation) -> Iterable[str]:
+    yield (
+        f"updated and deleted rows stay in {table} as dead ones until after its end, and no VACUUM can "
+        "remove dead rows of any table meanwhile"
+    )
+
+
+def _victims(facts: Facts, costs: Sequence[Cost]) -> tuple[str, ...]:
+    started = min(cost.statement.started_ns for cost in costs)
+    transactions = {cost.statement.transaction for cost in costs}
+    spans = facts.run.transactions if facts.run else ()
+    ended = max(
+        [cost.statement.ended_ns for cost in costs]
+        + [span.ended_ns for span in spans if span.index in transactions]
+    )
+    return victims.of_span(facts, Span(started, ended))
+
+
+RULE = Rule(
+    id="long-transaction",
+    severity=Severity.FAILURE,
+    reason=(
+        "An UPDATE or DELETE of a great part of a table in one transaction locks every row it has changed "
+        "until the end: whoever of the application writes one of them waits for all. It also writes that "
+        "much write-ahead log at a stretch, doubles the table, and keeps VACUUM from removing dead rows."
+    ),
+    safe_way="Batches by key of some thousand rows, each committed by itself, with a pause between them.",
+    check=_check,
+)

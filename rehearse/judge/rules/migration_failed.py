@@ -1,0 +1,125 @@
+"""`migration-failed`: a statement did not succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rehearse.judge import wording
+from rehearse.judge.facts import Facts
+from rehearse.judge.heat import is_concurrent
+from rehearse.judge.rules.rule import Rule
+from rehearse.model.migration import Statement, StatementOutcome
+from rehearse.model.verdict import Finding, Severity
+
+_CAUSES = {
+    "55P03": "it could not get its lock within the lock_timeout",
+    "40P01": "it was the victim of a deadlock",
+    "57014": "it was cancelled, as by a statement_timeout",
+    "53100": "the disk is full",
+    "23502": "rows hold NULL where the migration wants NOT NULL",
+    "23503": "rows refer to parents that do not exist",
+    "23505": "rows hold duplicates where the migration wants them unique",
+    "23514": "rows violate the CHECK that the migration adds",
+    "23P01": "rows exclude one another under the constraint that the migration adds",
+    "22001": "values are longer than the new type takes",
+    "22003": "values are out of the new type's range",
+    "22P02": "values cannot be read as the new type",
+}
+_PRECONDITIONS = frozenset({"23502", "23503", "23505", "23514", "23P01", "22001", "22003", "22P02"})
+_ADVICE = {
+    "55P03": (
+        "A lock_timeout that gives up protects the application: keep it, and run the statement again after a "
+        "pause, several times. The transaction in the way is what to look for."
+    ),
+    "40P01": (
+        "Lock tables and rows in the order in which the application does, in short transactions; run the "
+        "statement again."
+    ),
+    "57014": "Split the work, or give it more time: [migration] timeout, or SET statement_timeout.",
+}
+
+
+def _check(facts: Facts) -> Iterable[Finding]:
+    failed = facts.run.failed if facts.run else None
+    if failed is not None:
+        yield _finding(facts, failed)
+    else:
+        yield from _left_open(facts)
+
+
+def _left_open(facts: Facts) -> Iterable[Finding]:
+    """Without a COMMIT at the end, nothing of the last transaction stays."""
+    last = facts.statements[-1] if facts.statements else None
+    if last is None or last.outcome is not StatementOutcome.OK or last.command in ("ROLLBACK", "ABORT"):
+        return
+    if not facts.committed(last):
+        yield Finding(
+            rule=RULE.id,
+            severity=RULE.severity,
+            message=f"{wording.place(last)} was undone: its transaction was never committed",
+            statement=last.index,
+            advice="End the file with COMMIT, or leave BEGIN out.",
+        )
+
+
+def _finding(facts: Facts, failed: Statement) -> Finding:
+    state = failed.sqlstate or ""
+    if failed.outcome is StatementOutcome.CANCELLED:
+        limit = facts.record.scenario.migration.timeout_s
+        cause = f"was cancelled: the migration took longer than the {wording.seconds(limit)} it was given"
+    else:
+        said = failed.message or _CAUSES.get(state, "the server did not say why")
+        cause = f"failed{f' with {state}' if state else ''}: {wording.excerpt(said, 300)}"
+    left = [s for s in facts.statements if s.index > failed.index]
+    evidence = [_CAUSES[state]] if state in _CAUSES else []
+    if left:
+        evidence.append(f"{wording.count(len(left), 'statement')} after it did not run")
+    if state in _PRECONDITIONS:
+        evidence.append("that there is no such data is a precondition of the migration: see to it first")
+    return Finding(
+        rule=RULE.id,
+        severity=RULE.severity,
+        message=f"{wording.place(failed)} {cause}",
+        statement=failed.index,
+        evidence=(*evidence, *_committed_before(facts, failed)),
+        advice=_advice(failed, state),
+    )
+
+
+def _committed_before(facts: Facts, failed: Statement) -> Iterable[str]:
+    done = [s for s in facts.statements if s.index < failed.index and facts.committed(s)]
+    done = [s for s in done if s.transaction != failed.transaction and s.effects and s.effects.locks]
+    if done:
+        yield (
+            f"{wording.count(len(done), 'statement')} before it stayed committed: the schema is halfway, "
+            "and running the file again starts from there"
+        )
+
+
+def _advice(failed: Statement, state: str) -> str:
+    if state == "55P03" and is_concurrent(failed):
+        return (
+            "RESET lock_timeout before a CONCURRENTLY form: it waits for every older snapshot of the "
+            "database without being in anyone's way. DROP INDEX CONCURRENTLY what it left, and run it again."
+        )
+    if state in _PRECONDITIONS:
+        return (
+            "Look for such rows in production first, and mend them in a migration before this one; then add "
+            "the constraint NOT VALID and VALIDATE it, so that a row found late undoes nothing."
+        )
+    return _ADVICE.get(state, "")
+
+
+RULE = Rule(
+    id="migration-failed",
+    severity=Severity.FAILURE,
+    reason=(
+        "A statement of the migration did not succeed. What ran before it in other transactions stays, so "
+        "that production would be left between two versions of the schema."
+    ),
+    safe_way=(
+        "Make the precondition true first (no nulls, no duplicates, no orphans), give up locks early and try "
+        "again, and write every step so that it can be run twice."
+    ),
+    check=_check,
+)

@@ -1,0 +1,190 @@
+"""What rules say of lost data and of the running application."""
+
+from __future__ import annotations
+
+import pytest
+
+from rehearse.judge.judge import judge
+from rehearse.model.migration import (
+    ColumnChange,
+    Effects,
+    MigrationRun,
+    RelationChange,
+)
+from rehearse.model.record import RunRecord
+from rehearse.model.relation import Relation
+from rehearse.model.verdict import Finding, Severity, Verdict
+from rehearse.model.waits import Blocker, LockWait, Party, Role
+from rehearse.model.workload import SampleColumns
+from tests.judge.build import (
+    AUDIT,
+    AX,
+    CUSTOMERS,
+    MS,
+    ORDERS,
+    READ,
+    START,
+    WRITE,
+    Failing,
+    S,
+    end_of,
+    lock,
+    migration,
+    quiet,
+    record,
+    samples,
+    statement,
+    with_trial,
+)
+
+
+def found(made: RunRecord, traffic: SampleColumns, rule: str) -> list[Finding]:
+    return [f for f in judge(made, traffic).findings if f.rule == rule]
+
+
+def altering(effects: Effects, text: str = "ALTER TABLE orders DROP COLUMN note") -> MigrationRun:
+    return migration(statement(text, lock(ORDERS, AX), timeout_ms=9, effects=effects))
+
+
+# --- data-loss ---
+
+
+@pytest.mark.parametrize(
+    ("expendable", "lost"),
+    [
+        ((), True),
+        (("orders.memo",), False),
+        (("public.orders.memo",), False),
+        (("orders",), False),
+        (('"orders"."memo"',), False),
+        (("memo",), True),
+        (("customers.memo",), True),
+        (("orders.mem",), True),
+    ],
+)
+def test_columns_that_may_go(expendable: tuple[str, ...], lost: bool) -> None:
+    run = altering(Effects(columns=(ColumnChange(ORDERS, "memo", "dropped", rows_with_data=3),), wal_bytes=9))
+    assert bool(found(record(run, expendable=expendable), quiet(run), "data-loss")) is lost
+
+
+@pytest.mark.parametrize(("rows", "lost"), [(0, False), (7, True), (None, True)])
+def test_what_was_empty_is_no_loss_and_what_was_not_counted_is(rows: int | None, lost: bool) -> None:
+    run = altering(
+        Effects(columns=(ColumnChange(ORDERS, "memo", "dropped", rows_with_data=rows),), wal_bytes=9)
+    )
+    assert bool(found(record(run), quiet(run), "data-loss")) is lost
+    gone = RelationChange(AUDIT, "dropped", rows=rows)
+    run = migration(
+        statement("DROP TABLE audit", lock(AUDIT, AX), effects=Effects(relations=(gone,), wal_bytes=9))
+    )
+    assert bool(found(record(run), quiet(run), "data-loss")) is lost
+
+
+def test_what_was_rolled_back_or_only_renamed_is_no_loss() -> None:
+    dropping = Effects(columns=(ColumnChange(ORDERS, "memo", "dropped"),), wal_bytes=9)
+    run = migration(
+        statement("ALTER TABLE orders ...", lock(ORDERS, AX), transaction=7, effects=dropping),
+        rolled_back=[7],
+    )
+    assert not found(record(run), quiet(run), "data-loss")
+    renaming = Effects(columns=(ColumnChange(ORDERS, "memo", "renamed", "note"),), wal_bytes=9)
+    run = altering(renaming)
+    assert not found(record(run), quiet(run), "data-loss")
+
+
+def test_a_table_of_the_migrations_own_may_go() -> None:
+    scratch = Relation("public", "scratch")
+    run = migration(
+        statement("CREATE TABLE scratch (id int)", lock(scratch, AX, created_here=True)),
+        statement(
+            "DROP TABLE scratch",
+            lock(scratch, AX, created_here=True),
+            effects=Effects(relations=(RelationChange(scratch, "dropped"),), wal_bytes=9),
+        ),
+    )
+    assert judge(record(run), quiet(run)).verdict is Verdict.GO
+
+
+# --- breaks-running-application ---
+
+
+def test_the_failing_text_and_the_statement_to_blame_are_named() -> None:
+    run = migration(
+        statement("ALTER TABLE customers ADD COLUMN a int", lock(CUSTOMERS, AX), timeout_ms=9),
+        statement(
+            "ALTER TABLE orders RENAME COLUMN note TO remark",
+            lock(ORDERS, AX),
+            timeout_ms=9,
+            effects=Effects(columns=(ColumnChange(ORDERS, "note", "renamed", "remark"),), wal_bytes=9),
+        ),
+        statement("ALTER TABLE customers ADD COLUMN b int", lock(CUSTOMERS, AX), timeout_ms=9),
+    )
+    traffic = samples(end_ns=end_of(run)[1], failing=[Failing(READ, "42703", START + 8 * MS, 60 * S)])
+    (finding,) = found(record(run), traffic, "breaks-running-application")
+    assert (finding.severity, finding.subject, finding.statement) == (Severity.FAILURE, READ, 1)
+    assert any("SELECT id, status, note FROM orders" in line for line in finding.evidence)
+    assert "42703" in finding.message
+
+
+def test_errors_of_before_do_not_break_the_application() -> None:
+    run = altering(Effects(wal_bytes=9))
+    always = samples(end_ns=end_of(run)[1], failing=[Failing(WRITE, "23505", 0, 60 * S, every=40)])
+    assert judge(record(run), always).verdict is Verdict.GO
+
+
+@pytest.mark.parametrize("state", ["42703", "42P01", "23502", "23514", "23503", "22001", "42804", "P0001"])
+def test_errors_never_seen_before_do(state: str) -> None:
+    run = altering(Effects(wal_bytes=9))
+    once = samples(end_ns=end_of(run)[1], failing=[Failing(WRITE, state, START, 60 * S, every=300)])
+    assert judge(record(run), once).verdict is Verdict.NO_GO
+    assert found(record(run), once, "breaks-running-application")
+
+
+@pytest.mark.parametrize("state", ["55P03", "57014", "40P01", "40001"])
+def test_locks_and_timeouts_belong_to_other_rules(state: str) -> None:
+    run = altering(Effects(wal_bytes=9))
+    failing = samples(end_ns=end_of(run)[1], failing=[Failing(WRITE, state, START, 60 * S, every=20)])
+    assert judge(record(run), failing).verdict is Verdict.NO_GO
+    assert not found(record(run), failing, "breaks-running-application")
+
+
+def test_cached_plans_that_stay_broken_on_some_connections_fail() -> None:
+    run = altering(Effects(wal_bytes=9))
+    stubborn = samples(end_ns=end_of(run)[1], failing=[Failing(READ, "0A000", START, 60 * S)])
+    assert judge(record(run), stubborn).verdict is Verdict.NO_GO
+    rare = samples(end_ns=end_of(run)[1], failing=[Failing(READ, "0A000", START, 60 * S, every=20)])
+    judgement = judge(record(run), rare)
+    assert judgement.verdict is Verdict.GO  # 25 of 500, at most one for each of 32 clients
+    assert [f.severity for f in judgement.findings if f.rule == "breaks-running-application"] == [
+        Severity.WARNING
+    ]
+
+
+def test_a_dropped_column_that_no_script_mentions_is_worth_a_warning() -> None:
+    run = altering(Effects(columns=(ColumnChange(ORDERS, "memo", "dropped", rows_with_data=0),), wal_bytes=9))
+    (finding,) = found(record(run), quiet(run), "breaks-running-application")
+    assert finding.severity is Severity.WARNING
+    assert judge(record(run), quiet(run)).verdict is Verdict.GO
+
+
+# --- deadlock ---
+
+
+def test_a_deadlock_among_the_applications_own_is_a_warning() -> None:
+    run = altering(Effects(wal_bytes=9))
+    traffic = samples(
+        end_ns=end_of(run)[1], failing=[Failing(WRITE, "40P01", START, START + 300 * MS, every=30)]
+    )
+    assert judge(record(run), traffic).verdict is Verdict.NO_GO
+    mine = Party(5, Role.TRAFFIC, WRITE)
+    wait = LockWait(
+        mine,
+        (Blocker(Party(6, Role.TRAFFIC, WRITE), None, False),),
+        "transactionid",
+        None,
+        None,
+        START - S,
+        START,
+    )
+    made = with_trial(record(run, gates=()), waits=(wait,))
+    assert judge(made, traffic).verdict is Verdict.GO

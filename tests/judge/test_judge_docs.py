@@ -1,0 +1,92 @@
+"""Every rule has its page, and every page its rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.execute import execute_file
+from rehearse.errors import InputError
+from rehearse.judge.explain import explain
+from rehearse.judge.rules import RULES
+from rehearse.judge.rules.rule import Rule
+from rehearse.model.migration import SqlFile
+from rehearse.model.target import Target
+
+PAGES = Path(__file__).parents[2] / "docs" / "rules"
+SECTIONS = ("## What it means", "## Why it matters", "## How it is measured", "## The safe way")
+WITH_EXAMPLES = {
+    "rewrite-under-lock",
+    "scan-under-lock",
+    "index-build-blocks-writes",
+    "lock-held-across-statements",
+    "unbounded-lock-queue",
+    "breaks-running-application",
+    "data-loss",
+    "long-transaction",
+    "invalid-index-left",
+    "query-regression",
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_has_its_page(rule: Rule) -> None:
+    page = (PAGES / rule.id / "README.md").read_text()
+    assert page.startswith(f"# `{rule.id}`\n")
+    assert rule.severity.value in page
+    for section in SECTIONS:
+        assert section in page
+    assert f"[`{rule.id}`]({rule.id}/README.md)" in (PAGES / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(WITH_EXAMPLES))
+def test_examples_come_in_pairs(name: str) -> None:
+    page = (PAGES / name / "README.md").read_text()
+    for example in ("bad.sql", "good.sql"):
+        assert (PAGES / name / example).read_text().strip()
+        assert example in page
+
+
+def test_every_page_has_its_rule() -> None:
+    assert {page.name for page in PAGES.iterdir() if page.is_dir()} == {rule.id for rule in RULES}
+
+
+def test_names_are_told_once() -> None:
+    names = [rule.id for rule in RULES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_rule_explains_itself(rule: Rule) -> None:
+    text = explain(rule.id)
+    assert rule.id in text
+    assert rule.reason in text
+    assert rule.safe_way in text
+
+
+def test_an_unknown_rule_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="rewrite-under-lock"):
+        explain("rewrite-under-locks")
+
+
+SHOP = """
+CREATE TABLE customers (id bigserial PRIMARY KEY, email text);
+CREATE TABLE orders (
+    id bigserial PRIMARY KEY, customer_id bigint NOT NULL, status text, amount numeric(10,2), note text,
+    created_at timestamptz
+);
+INSERT INTO customers (email) SELECT 'c' || n || '@example.org' FROM generate_series(1, 50) n;
+INSERT INTO orders (customer_id, status, amount, note, created_at)
+SELECT 1 + n % 50, 'new', n, 'n' || n, now() FROM generate_series(1, 500) n;
+"""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PAGES.glob("*/*.sql")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_the_examples_run_as_they_stand(path: Path, database: Target) -> None:
+    with connect(database, "rehearse") as connection:
+        execute_file(connection, SqlFile("shop.sql", SHOP))
+        execute_file(connection, SqlFile(str(path), path.read_text()))
