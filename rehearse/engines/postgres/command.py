@@ -46,7 +46,7 @@ _OFF = frozenset({"FALSE", "OFF", "0"})
 
 def significant(tokens: Sequence[Token]) -> list[Token]:
     """The tokens that the server's parser sees."""
-    return [token for token in tokens if token.significant]
+    return [token for token in tokens if token.kind.significant]
 
 
 def command_of(tokens: Sequence[Token]) -> str:
@@ -71,7 +71,7 @@ def command_of(tokens: Sequence[Token]) -> str:
 
 def control_of(tokens: Sequence[Token]) -> Control | None:
     """What a statement does to the transaction, None for all that do nothing to it."""
-    words = [token.upper for token in islice((t for t in tokens if t.significant), 4)]
+    words = [token.upper for token in islice((t for t in tokens if t.kind.significant), 4)]
     verb = words[0] if words else ""
     rest = [word for word in words[1:] if word not in {"WORK", "TRANSACTION"}]
     if verb == "BEGIN" or (verb == "START" and words[1:2] == ["TRANSACTION"]):

@@ -18,6 +18,10 @@ from rehearse.model.target import Target
 
 CONNECT_TIMEOUT_S = 10
 
+# Left out or empty, it would be ~/.pgpass; one that exists and is no plain file, libpq warns of on standard
+# error. This one cannot exist, and that is no matter to it.
+_NO_FILE = f"{os.devnull}/none"
+
 # What libpq reads besides the variables it lists for its keywords in PQconndefaults().
 _UNLISTED_VARIABLES = (
     "PGSERVICE",
@@ -40,7 +44,7 @@ def conninfo(target: Target, application_name: str) -> str:
     words = {
         "connect_timeout": str(CONNECT_TIMEOUT_S),
         "client_encoding": "UTF8",
-        "passfile": os.devnull,  # ~/.pgpass only where the target's options name it
+        "passfile": _NO_FILE,  # ~/.pgpass only where the target's options name it
     }
     words |= target.conninfo(application_name)
     return libpq_conninfo.make_conninfo("", **words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -18,6 +19,20 @@ _HAS_COPY_METHOD = 180000
 # which of the two it was, the server does not say
 _CLONE = "clone, or a copy by the kernel where the file system cannot clone"
 
+# The comment on a database that a run made, by which the next one knows that it may be dropped.
+MADE_BY_A_RUN = "rehearse: made by a run, to be dropped"
+# The databases a run makes.
+RUN_DATABASES = ("rehearse_base", "rehearse_preview", "rehearse_trial")
+
+_RUN_DATABASES = """
+SELECT datname, marked, (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)
+FROM (SELECT oid, datname,
+        coalesce(pg_catalog.shobj_description(oid, 'pg_database') = %(made)s, false) AS marked
+      FROM pg_catalog.pg_database) d
+WHERE marked OR datname = ANY (%(names)s)
+ORDER BY datname
+"""
+
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -26,13 +41,18 @@ def create_database(server: Target, name: str, template: str | None = None) -> s
 
     Nobody may be connected to `template`: the server waits up to 5 s for sessions there to end. Files are
     copied rather than logged block by block, because that is faster and leaves the log to the migration.
+    The database carries the comment MADE_BY_A_RUN.
     EnvironmentFailure if the server refuses (disk full, no CREATEDB, name taken).
     """
     with connect(server, "rehearse") as connection:
         if template is None:
             _execute(connection, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(_id(name)), name)
-            return "empty"
-        return _copy(connection, name, template)
+            made = "empty"
+        else:
+            made = _copy(connection, name, template)
+        comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(_id(name), sql.Literal(MADE_BY_A_RUN))
+        _execute(connection, comment, name)
+        return made
 
 
 def drop_database(server: Target, name: str) -> None:
@@ -40,6 +60,28 @@ def drop_database(server: Target, name: str) -> None:
     with connect(server, "rehearse") as connection:
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_id(name))
         _execute(connection, statement, name)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDatabase:
+    """A database on a server that has a name or the comment of those that runs make."""
+
+    name: str
+    made_by_a_run: bool
+    sessions: int
+
+
+def run_databases(connection: _Connection) -> tuple[RunDatabase, ...]:
+    """Those on the server: every one with our comment, and those with the names that a run needs."""
+    rows = connection.execute(
+        _RUN_DATABASES, {"names": list(RUN_DATABASES), "made": MADE_BY_A_RUN}
+    ).fetchall()
+    return tuple(RunDatabase(*row) for row in rows)
+
+
+def drop_unused(connection: _Connection, name: str) -> None:
+    """Drop database `name`; EnvironmentFailure if a session is on it."""
+    _execute(connection, sql.SQL("DROP DATABASE IF EXISTS {}").format(_id(name)), name)
 
 
 def _copy(connection: _Connection, name: str, template: str) -> str:

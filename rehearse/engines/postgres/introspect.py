@@ -248,7 +248,7 @@ def _kind(relkind: str, *, is_partition: bool) -> TableKind:
 
 
 def _parents_first(tables: list[Table]) -> tuple[Table, ...]:
-    """By name, but each table after those it refers to or is a partition of, as far as there are no cycles."""
+    """By name, but each table after those it refers to or is a partition of, where there is no cycle."""
     waiting = {table.relation: table for table in tables}
     ordered: list[Table] = []
     while waiting:

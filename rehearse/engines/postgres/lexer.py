@@ -26,9 +26,13 @@ class TokenKind(Enum):
     SYMBOL = "symbol"  # one character, or :: or :=
     GROUP = "group"  # (1, 'a', now) in one piece: no parentheses, comments or variables inside
 
+    @property
+    def significant(self) -> bool:
+        """Whether the server's parser sees it."""
+        return self is not TokenKind.SPACE and self is not TokenKind.COMMENT
+
 
 _NESTING = {"(": 1, ")": -1}
-_UNSEEN = (TokenKind.SPACE, TokenKind.COMMENT)
 
 
 class Token(NamedTuple):
@@ -37,11 +41,6 @@ class Token(NamedTuple):
     kind: TokenKind
     text: str
     start: int
-
-    @property
-    def significant(self) -> bool:
-        """Whether the server's parser sees it."""
-        return self.kind not in _UNSEEN
 
     @property
     def end(self) -> int:

@@ -127,7 +127,7 @@ class _Splitter:
 
     def _leap(self, token: Token, line_end: int, after_data: int) -> Token:
         """COPY data begins on the next line: blanks that reach there are cut; reading goes on after."""
-        if token.significant and token.start < line_end:
+        if token.kind.significant and token.start < line_end:
             raise self._error(token.start, "this reaches into the data of the COPY before it")
         self._resume = None
         self._position = after_data
@@ -140,7 +140,7 @@ class _Splitter:
             self._interpolate(token, origin)
             return
         if not self._tokens:
-            if not token.significant or token.is_symbol(";"):
+            if not token.kind.significant or token.is_symbol(";"):
                 return
             self._start = origin
         elif token.is_symbol(";") and not self._parentheses and not self._blocks:
@@ -168,7 +168,7 @@ class _Splitter:
     def _finish(self) -> None:
         found, line = self._tokens, self._lines.of(self._start)
         self._start_afresh()
-        while not found[-1].significant:
+        while not found[-1].kind.significant:
             found.pop()
         seen = significant(found)
         text = "".join(token.text for token in found)

@@ -66,7 +66,9 @@ class TypeCatalog:
             self.known[key] = self._resolve(oid, typmod, sql, depth)
         return self.known[key]
 
-    def _resolve(self, oid: int, typmod: int, sql: str, depth: int) -> DataType:
+    def _resolve(  # noqa: PLR0911 - one arm a kind of type
+        self, oid: int, typmod: int, sql: str, depth: int
+    ) -> DataType:
         _, name, typtype, element, base, base_typmod, not_null, relation, part, is_array, _, base_sql = (
             self.types[oid]
         )

@@ -1,0 +1,1 @@
+"""The change: executes the migration's files as they would be run, and reads what each statement did."""

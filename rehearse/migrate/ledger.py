@@ -1,0 +1,306 @@
+"""What each statement did: the difference between what was known before it and what was read after it.
+
+Nothing here asks the server; probes and catalogs come in, `Effects` go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from rehearse.engines.postgres.catalog import PARTITIONED_INDEX, Catalog, ColumnFacts, RelationFacts
+from rehearse.engines.postgres.probe import Counters, Held, Probe
+from rehearse.model.locks import LockMode
+from rehearse.model.migration import (
+    ColumnChange,
+    Effects,
+    HeldLock,
+    IndexBuild,
+    LockEvidence,
+    RelationChange,
+    TableWork,
+)
+from rehearse.model.relation import Relation
+
+_DATA_COMMANDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES"})
+_ANYTHING_COMMANDS = frozenset({"CALL", "DO", "EXECUTE", "SELECT"})
+_TELLING_ROWS = 50  # below that, a plan that reads the whole table says nothing about a big one
+_REPORTED_KINDS = "rpmvf"
+
+Evidence = tuple[int, LockMode, LockEvidence]  # a lock on the relation of that oid
+
+
+class Ledger:
+    """The database as the migration has left it so far.
+
+    `base` is the catalog before the migration, `rows` the rows of its tables by oid. Of each statement
+    exactly one of `probed` and `recaptured` is called, and `begin` and `end` around each transaction.
+    """
+
+    def __init__(self, base: Catalog, rows: Mapping[int, int]) -> None:
+        self._base = base
+        self._base_rows = dict(rows)
+        self._known = Catalog(base)
+        self._rows = dict(rows)
+        self._kept: tuple[Catalog, dict[int, int]] = (Catalog(base), dict(rows))
+        self._held: dict[int, frozenset[LockMode]] = {}
+        self._counters: dict[int, Counters] = {}
+
+    def begin(self) -> None:
+        """A transaction begins: no locks, counters from zero."""
+        self._held = {}
+        self._counters = {}
+        self._kept = (Catalog(self._known), dict(self._rows))
+
+    def end(self, *, committed: bool) -> None:
+        """It ends; what it did is gone unless it was committed."""
+        if not committed:
+            self._known, self._rows = self._kept
+
+    def rolled_back_to(self, probe: Probe, catalog: Catalog) -> None:
+        """A savepoint was restored: the transaction stands as `probe` and `catalog` see it now."""
+        self._known = catalog
+        self._held = {held.oid: held.modes for held in probe.held}
+        self._counters = {held.oid: held.counters for held in probe.held}
+
+    def probed(self, command: str, probe: Probe) -> Effects:
+        """The effects of a statement after which its transaction was probed."""
+        before = self._known
+        after = Catalog(before)
+        for held in probe.held:
+            if held.facts is None:
+                after.pop(held.oid, None)
+            else:
+                after[held.oid] = _complete(held.facts, before.get(held.oid))
+        locks = self._taken(probe.held, before, after)
+        done = self._done(probe.held)
+        touched = {held.oid for held in probe.held}
+        effects = self._compare(command, before, after, touched, done)
+        self._known = after
+        self._count(done, effects)
+        changed = tuple((_named(oid, before, after), c.changed) for oid, c in done.items() if c.changed)
+        return replace(effects, locks=locks, rows_changed=changed)
+
+    def recaptured(self, command: str, after: Catalog, locks: Iterable[Evidence]) -> Effects:
+        """The effects of a statement that could not be probed, from the whole catalog after it, and locks
+        that are known otherwise.
+        """
+        before = self._known
+        effects = self._compare(command, before, after, set(before) | set(after), {})
+        self._known = after
+        self._count({}, effects)
+        held = tuple(
+            self._lock(oid, mode, evidence, before, after)
+            for oid, mode, evidence in locks
+            if oid in before or oid in after
+        )
+        return replace(effects, locks=held)
+
+    def catalog(self) -> Catalog:
+        """The relations as they are known now."""
+        return self._known
+
+    def _taken(self, held: Iterable[Held], before: Catalog, after: Catalog) -> tuple[HeldLock, ...]:
+        """Locks that the transaction did not have before this statement. A mode that keeps out no more
+        than another one on the same relation is left out.
+        """
+        found = []
+        for entry in held:
+            earlier = self._held.get(entry.oid, frozenset())
+            self._held[entry.oid] = entry.modes
+            if entry.oid not in before and entry.oid not in after:
+                continue  # came and went within the statement
+            found += [
+                self._lock(entry.oid, mode, LockEvidence.TRANSACTION, before, after)
+                for mode in telling_modes(entry.modes)
+                if mode not in earlier
+            ]
+        return tuple(found)
+
+    def _lock(
+        self, oid: int, mode: LockMode, evidence: LockEvidence, before: Catalog, after: Catalog
+    ) -> HeldLock:
+        facts = before.get(oid) or after[oid]
+        table = before.get(facts.table) or after.get(facts.table) if facts.table else facts
+        return HeldLock(
+            relation=facts.relation,
+            mode=mode,
+            kind=facts.kind,
+            table=(table or facts).relation,
+            created_here=oid not in self._base,
+            evidence=evidence,
+        )
+
+    def _done(self, held: Iterable[Held]) -> dict[int, Counters]:
+        """What the statement read and wrote, by oid of the table; reading a whole index in order counts
+        as reading its table.
+        """
+        done: dict[int, Counters] = {}
+        for entry in held:
+            counters = entry.counters.since(self._counters.get(entry.oid, Counters()))
+            self._counters[entry.oid] = entry.counters
+            facts = entry.facts
+            if facts is None or facts.code == PARTITIONED_INDEX:
+                continue
+            oid = facts.table or entry.oid
+            known = done.get(oid, Counters())
+            if facts.table:
+                done[oid] = replace(known, read=max(known.read, counters.read))
+            else:
+                done[oid] = replace(counters, read=max(known.read, counters.read))
+        return done
+
+    def _count(self, done: Mapping[int, Counters], effects: Effects) -> None:
+        emptied = {change.relation for change in effects.relations if change.what == "truncated"}
+        for oid, facts in self._known.items():
+            if facts.relation in emptied:
+                self._rows[oid] = 0
+        for oid, counters in done.items():
+            self._rows[oid] = max(0, self._rows.get(oid, 0) + counters.inserted - counters.deleted)
+
+    def _compare(
+        self, command: str, before: Catalog, after: Catalog, touched: set[int], done: Mapping[int, Counters]
+    ) -> Effects:
+        new_files = {oid for oid in touched if _has_new_file(before.get(oid), after.get(oid))}
+        emptied = {oid for oid in new_files if _is_emptied(command, before[oid], after[oid])}
+        rewritten = new_files - emptied
+        built, invalid = self._indexes(command, before, after, touched, new_files)
+        built_on = {build.table for build in built}
+        scanned = [
+            oid
+            for oid, counters in done.items()
+            if oid not in new_files
+            and oid in after
+            and after[oid].relation not in built_on
+            and self._is_scan(command, oid, counters)
+        ]
+        return Effects(
+            rewritten=tuple(self._work(oid, before, after) for oid in sorted(rewritten)),
+            scanned=tuple(self._work(oid, before, after) for oid in sorted(scanned)),
+            built=built,
+            columns=tuple(self._columns(before, after, touched)),
+            relations=tuple(self._relations(before, after, touched, emptied)),
+            invalid_indexes=invalid,
+        )
+
+    def _is_scan(self, command: str, oid: int, counters: Counters) -> bool:
+        rows = self._rows.get(oid, 0)
+        if rows < _TELLING_ROWS and command in _DATA_COMMANDS:
+            return False
+        return rows > 0 and counters.read >= 0.5 * rows
+
+    def _work(self, oid: int, before: Catalog, after: Catalog) -> TableWork:
+        return TableWork(
+            table=_named(oid, before, after),
+            rows=self._rows.get(oid, 0),
+            size_bytes=after[oid].size_bytes,
+            created_here=oid not in self._base,
+        )
+
+    def _indexes(
+        self, command: str, before: Catalog, after: Catalog, touched: set[int], new_files: set[int]
+    ) -> tuple[tuple[IndexBuild, ...], tuple[Relation, ...]]:
+        """Indexes built, other than those of a table that was rewritten or emptied; and INVALID ones left."""
+        earlier = {(f.table, f.relation): f for f in before.values() if f.is_index}
+        built, invalid = [], []
+        for oid in sorted(touched):
+            facts = after.get(oid)
+            if facts is None or not facts.is_index or facts.code == PARTITIONED_INDEX:
+                continue
+            known = before.get(oid) or earlier.get((facts.table, facts.relation))
+            if not facts.valid:
+                if known is None or known.valid:
+                    invalid.append(facts.relation)
+                continue
+            finished = known is not None and not known.valid
+            if known and known.filenode == facts.filenode and not finished:
+                continue
+            if known and facts.table in new_files:
+                continue
+            built.append(self._build(command, facts, before, after))
+        return tuple(built), tuple(invalid)
+
+    def _build(self, command: str, facts: RelationFacts, before: Catalog, after: Catalog) -> IndexBuild:
+        table = facts.table or 0
+        return IndexBuild(
+            index=facts.relation,
+            table=_named(table, before, after),
+            rows=self._rows.get(table, 0),
+            size_bytes=facts.size_bytes,
+            concurrently=command.endswith("CONCURRENTLY"),
+            created_here=table not in self._base,
+        )
+
+    def _columns(self, before: Catalog, after: Catalog, touched: set[int]) -> Iterable[ColumnChange]:
+        """Changes to columns that were there before the migration. A partition's are its parent's."""
+        for oid in sorted(touched & set(before) & set(after) & set(self._base)):
+            was, now = before[oid], after[oid]
+            if was.columns is None or now.columns is None or now.parent in touched:
+                continue
+            original = {column.number for column in self._base[oid].columns or ()}
+            current = {column.number: column for column in now.columns}
+            for column in was.columns:
+                if column.number in original:
+                    yield from _column_changes(was.relation, column, current.get(column.number))
+
+    def _relations(
+        self, before: Catalog, after: Catalog, touched: set[int], emptied: set[int]
+    ) -> Iterable[RelationChange]:
+        for oid in sorted(touched & set(before) & set(self._base)):
+            was, now = before[oid], after.get(oid)
+            if was.code not in _REPORTED_KINDS:
+                continue
+            rows = self._base_rows.get(oid)
+            if now is None:
+                yield RelationChange(was.relation, "dropped", rows=rows)
+                continue
+            if now.relation != was.relation:
+                yield RelationChange(was.relation, "renamed", after=str(now.relation), rows=rows)
+            if oid in emptied:
+                yield RelationChange(was.relation, "truncated", rows=rows)
+
+
+def telling_modes(modes: Iterable[LockMode]) -> list[LockMode]:
+    """Without those that keep out nothing that another of them does not keep out, too; strongest first."""
+    kept: list[LockMode] = []
+    for mode in sorted(modes, key=lambda m: -m.strength):
+        if not any(_keeps_out(mode) <= _keeps_out(other) for other in kept):
+            kept.append(mode)
+    return kept
+
+
+def _keeps_out(mode: LockMode) -> set[LockMode]:
+    return {other for other in LockMode if mode.conflicts_with(other)}
+
+
+def _complete(facts: RelationFacts, known: RelationFacts | None) -> RelationFacts:
+    """A probe reads columns only where they can have changed."""
+    return replace(facts, columns=known.columns) if known and facts.columns is None else facts
+
+
+def _has_new_file(was: RelationFacts | None, now: RelationFacts | None) -> bool:
+    return bool(was and now and now.holds_rows and was.filenode != now.filenode)
+
+
+def _is_emptied(command: str, was: RelationFacts, now: RelationFacts) -> bool:
+    """Whether a new file means TRUNCATE, by itself or inside a function, and not a rewrite."""
+    if was.code != "r":
+        return False
+    return command == "TRUNCATE" or (
+        command in _ANYTHING_COMMANDS and was.size_bytes > 0 and now.size_bytes == 0
+    )
+
+
+def _named(oid: int, before: Catalog, after: Catalog) -> Relation:
+    """The name by which the statement found it."""
+    return (before.get(oid) or after[oid]).relation
+
+
+def _column_changes(table: Relation, was: ColumnFacts, now: ColumnFacts | None) -> Iterable[ColumnChange]:
+    if now is None:
+        yield ColumnChange(table, was.name, "dropped")
+        return
+    if now.name != was.name:
+        yield ColumnChange(table, was.name, "renamed", after=now.name)
+    if now.type_key != was.type_key:
+        yield ColumnChange(table, was.name, "retyped", after=now.type)
