@@ -1,0 +1,1 @@
+"""What is in the database: rows planned from its schema, generated, and loaded at COPY speed."""

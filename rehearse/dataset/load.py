@@ -1,0 +1,205 @@
+"""A plan's rows into a database whose schema is applied, at the speed at which the server takes them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from rehearse.dataset.disk import require_room
+from rehearse.dataset.generate import CHUNK_ROWS, NULL_MARK, Generator
+from rehearse.dataset.probe import check_samples, give_up_xml, read_existing_keys
+from rehearse.dataset.recipe import DatasetPlan
+from rehearse.dataset.session import Connection, Job, in_parallel, name_of, open_session, translated
+from rehearse.dataset.settle import (
+    Size,
+    checkpoint,
+    move_sequences_on,
+    rebuild_jobs,
+    reference_jobs,
+    refresh_views,
+    vacuum_job,
+)
+from rehearse.dataset.suspend import Suspension
+from rehearse.engines.postgres.introspect import introspect
+from rehearse.errors import DatasetError
+from rehearse.model.record import DatasetFacts
+from rehearse.model.relation import Relation
+from rehearse.model.schema import Schema
+from rehearse.model.target import Target
+
+# one COPY command, and so one transaction
+_SLICE_ROWS = 4 * CHUNK_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """Where a load stands: rows of `table` that are through `stage` (copy, index or analyze)."""
+
+    table: Relation
+    rows_done: int
+    rows_total: int
+    stage: str
+    rows_per_second: float
+
+
+Listener = Callable[[LoadProgress], None]
+
+
+def load(
+    target: Target, plan: DatasetPlan, *, on_progress: Listener, streams: int | None = None
+) -> DatasetFacts:
+    """Generates and copies every row of `plan`; the schema is afterwards exactly what it was before.
+
+    Rows go in over `streams` connections (two or more by the number of processors); what they are does
+    not depend on that. `on_progress` is called from the loading threads, one call at a time. Raises
+    DatasetError naming table and constraint if the server refuses a row.
+    """
+    streams = streams or max(2, min(4, (os.cpu_count() or 2) // 2))
+    with open_session(target, replica=False) as connection:
+        loader = _Loader(target, plan, connection, streams, _Reporter(plan, on_progress))
+        return loader.run()
+
+
+@dataclass(slots=True)
+class _Reporter:
+    """Counts rows for the listener; one call at a time."""
+
+    plan: DatasetPlan
+    listener: Listener
+    _done: dict[tuple[str, Relation], int] = field(default_factory=dict)
+    _started: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, stage: str, relation: Relation, rows: int) -> None:
+        with self._lock:
+            now = time.monotonic()
+            started = self._started.setdefault(stage, now)
+            done = self._done.get((stage, relation), 0) + rows
+            self._done[stage, relation] = done
+            everything = sum(count for (of, _), count in self._done.items() if of == stage)
+            rate = everything / (now - started) if now > started else 0.0
+            total = self.plan.rows.get(relation, 0)
+            self.listener(LoadProgress(relation, done, total, stage, rate))
+
+    def begin(self, stage: str) -> None:
+        self._started[stage] = time.monotonic()
+
+
+@dataclass(slots=True)
+class _Loader:
+    target: Target
+    plan: DatasetPlan
+    connection: Connection
+    streams: int
+    report: _Reporter
+
+    def run(self) -> DatasetFacts:
+        started = time.monotonic()
+        schema = introspect(self.connection)
+        superuser = _is_superuser(self.connection)
+        read_existing_keys(self.connection, self.plan)
+        notes = give_up_xml(self.connection, self.plan, schema)
+        notes += check_samples(self.connection, self.plan, schema)
+        require_room(self.connection, self.target, self.plan, schema)
+        rows = {relation: count for relation, count in self.plan.rows.items() if count}
+        suspension = Suspension(superuser)
+        try:
+            suspension.begin(self.connection, rows)
+            self._copy(rows, replica=superuser)
+            copied = time.monotonic()
+            self._rebuild(suspension)
+        finally:
+            # also after a failure: nothing of the user's own is lost
+            self._restore(suspension)
+        self._analyze(schema)
+        if superuser:
+            jobs = list(reference_jobs(schema, frozenset(rows)))
+            in_parallel(self.target, jobs, streams=self.streams, replica=False)
+        notes += self._finish(schema)
+        return DatasetFacts(
+            rows=sum(rows.values()),
+            size_bytes=Size.of(self.connection).size_bytes,
+            load_seconds=copied - started,
+            index_seconds=time.monotonic() - copied,
+            seed=self.plan.seed,
+            precautions=self.plan.precautions,
+            notes=self.plan.notes + notes,
+        )
+
+    def _copy(self, rows: dict[Relation, int], *, replica: bool) -> None:
+        self.report.begin("copy")
+        jobs = [
+            self._slice(relation, start, min(start + _SLICE_ROWS, count))
+            for relation, count in rows.items()
+            for start in range(0, count, _SLICE_ROWS)
+        ]
+        in_parallel(self.target, jobs, streams=self.streams, replica=replica)
+
+    def _slice(self, relation: Relation, start: int, stop: int) -> Job:
+        generator = Generator(self.plan)
+        columns = [sql.Identifier(column.name) for column in self.plan.tables[relation].columns]
+        command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL {})").format(
+            name_of(relation), sql.SQL(", ").join(columns), sql.Literal(NULL_MARK)
+        )
+
+        def job(connection: Connection) -> None:
+            try:
+                with connection.cursor().copy(command) as copy:
+                    for first in range(start, stop, CHUNK_ROWS):
+                        last = min(first + CHUNK_ROWS, stop)
+                        copy.write(generator.csv(relation, first, last))
+                        self.report.add("copy", relation, last - first)
+            except psycopg.Error as error:
+                raise translated(error, relation) from None
+
+        return job
+
+    def _rebuild(self, suspension: Suspension) -> None:
+        """Largest tables first: the streams end at about the same time."""
+        self.report.begin("index")
+        jobs = list(rebuild_jobs(suspension.indexes, lambda table: self.report.add("index", table, 0)))
+        in_parallel(self.target, jobs, streams=self.streams, replica=False)
+        broken = suspension.left_behind(self.connection)
+        if broken:
+            raise DatasetError(f"indexes could not be rebuilt: {', '.join(broken)}")
+
+    def _restore(self, suspension: Suspension) -> None:
+        try:
+            suspension.restore(self.connection)
+        except psycopg.Error as error:
+            raise translated(error, "constraints of the data set") from None
+
+    def _analyze(self, schema: Schema) -> None:
+        self.report.begin("analyze")
+        jobs = list(self._vacuums(schema))
+        in_parallel(self.target, jobs, streams=self.streams, replica=False)
+
+    def _vacuums(self, schema: Schema) -> Iterator[Job]:
+        known = {table.relation for table in schema.tables}
+        tables = {
+            name: table.rows for name, table in self.plan.tables.items() if table.rows and name in known
+        }
+        for relation in sorted(tables, key=lambda name: -tables[name]):
+            yield vacuum_job(relation, lambda done: self.report.add("analyze", done, tables[done]))
+
+    def _finish(self, schema: Schema) -> tuple[str, ...]:
+        try:
+            move_sequences_on(self.connection, schema, frozenset(self.plan.tables))
+            notes = refresh_views(self.connection, schema)
+            checkpoint(self.connection)
+        except psycopg.Error as error:
+            raise translated(error, "the data set") from None
+        return notes
+
+
+def _is_superuser(connection: Connection) -> bool:
+    row = connection.execute(
+        "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    return row is not None and bool(row[0])

@@ -1,0 +1,394 @@
+"""What the rows of each table have to satisfy: the schema as it is, and as the migration will make it.
+
+Tables are matched by oid and columns by number, which survive a rename. Whatever only the later schema
+demands is met as well, and said in words: it is a precaution.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from rehearse.dataset.expressions import NotUnderstoodError, names_in, parse
+from rehearse.dataset.facts import Alternative, Before, Facts, Says, alternatives, consistent
+from rehearse.dataset.partitions import bound_facts, partition_facts
+from rehearse.dataset.retype import retyped
+from rehearse.model.relation import Relation, quote_name
+from rehearse.model.schema import (
+    Check,
+    Column,
+    DataType,
+    ForeignKey,
+    Identity,
+    Schema,
+    Table,
+    TableKind,
+    UniqueKey,
+)
+
+_EXCLUDED = re.compile(
+    r"EXCLUDE USING \w+ \((?P<items>.*?)\)(?: WHERE \(.*\))?(?: DEFERRABLE.*)?\Z", re.DOTALL
+)
+_OVERLAPS = re.compile(r'(?P<column>"(?:[^"]|"")+"|\w+) WITHOUT OVERLAPS\)')
+_NAME = r"\w+|\"(?:[^\"]|\"\")+\""
+_RANGE_CALL = re.compile(rf"\w*range\((?P<low>{_NAME}), (?P<high>{_NAME})(?:, '[^']*'(?:::text)?)?\)")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNeed:
+    """One column to generate: the type of its values and what has to hold of them."""
+
+    name: str
+    type: DataType
+    facts: Facts
+    not_null: bool
+    has_default: bool
+    counted: bool = False  # a sequence fills it
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNeed:
+    """Columns whose values may not repeat together."""
+
+    name: str
+    columns: tuple[str, ...]
+    predicate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Ranges from `low` to `high` of different rows may not overlap."""
+
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableNeed:
+    """All that constrains one table's rows. `checks` are in force now; of those that the migration adds,
+    `later_checks` are the ones that the server can evaluate now as well.
+    """
+
+    relation: Relation
+    columns: Mapping[str, ColumnNeed]
+    keys: tuple[KeyNeed, ...]
+    references: tuple[ForeignKey, ...]
+    orders: tuple[Before, ...]
+    apart: tuple[Apart, ...]
+    checks: tuple[Check, ...]
+    later_checks: tuple[Check, ...] = ()
+    homeless: bool = False  # partitioned, without a partition
+    unclear_partitions: bool = False
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A table's needs in the making."""
+
+    table: Table
+    facts: dict[str, Facts] = field(default_factory=dict)
+    not_null: set[str] = field(default_factory=set)
+    types: dict[str, DataType] = field(default_factory=dict)
+    orders: list[Before] = field(default_factory=list)
+    keys: list[KeyNeed] = field(default_factory=list)
+    apart: list[Apart] = field(default_factory=list)
+
+    def say(self, column: str, facts: Facts) -> None:
+        self.facts[column] = self.facts.get(column, Facts()).also(facts)
+
+    def take(self, ways: Iterable[Alternative]) -> None:
+        """The first way that does not contradict what is known already; none if all do."""
+        names = {column.name for column in self.table.columns}
+        for way in ways:
+            merged: dict[str, Facts] = {}
+            for atom in way:
+                if isinstance(atom, Says):
+                    known = merged.get(atom.column, self.facts.get(atom.column, Facts()))
+                    merged[atom.column] = known.also(atom.facts)
+            if merged.keys() <= names and consistent(merged.values()):
+                self.facts |= merged
+                self.orders += [atom for atom in way if isinstance(atom, Before)]
+                return
+
+
+def loadable(table: Table) -> bool:
+    """Whether rows are generated for it: partitions get theirs through the table they belong to."""
+    return table.kind in {TableKind.TABLE, TableKind.PARTITIONED} and table.partition_of is None
+
+
+def needs_of(before: Schema, after: Schema | None) -> tuple[dict[Relation, TableNeed], tuple[str, ...]]:
+    """The needs of every table that rows are generated for, and the precautions in words."""
+    later = {table.oid: table for table in after.tables} if after else {}
+    needs: dict[Relation, TableNeed] = {}
+    precautions: list[str] = []
+    for table in before.tables:
+        if loadable(table):
+            merger = _Merger(before, table, after, later.get(table.oid))
+            needs[table.relation] = merger.need()
+            precautions += merger.precautions
+    return needs, tuple(dict.fromkeys(precautions))
+
+
+class _Merger:
+    """One table as it is and as it will be."""
+
+    def __init__(self, before: Schema, table: Table, after: Schema | None, later: Table | None) -> None:
+        self._before = before
+        self._after = after
+        self._table = table
+        self._later = later
+        self._draft = _Draft(table)
+        self.precautions: list[str] = []
+        self._evaluable: list[Check] = []
+        numbers = {column.number: column.name for column in table.columns}
+        # the later schema's names of columns, as they are called now
+        self._names = (
+            {c.name: numbers[c.number] for c in later.columns if c.number in numbers} if later else {}
+        )
+
+    def need(self) -> TableNeed:
+        draft, table = self._draft, self._table
+        for column in table.columns:
+            self._column(column)
+        partitions = partition_facts(self._before, table) if table.partition_key else None
+        if partitions is not None:
+            keyed = {name for key in table.keys for name in key.columns}
+            for name, facts in partitions.columns.items():
+                whole = partitions.open_ended and name in keyed and "int" in table.column(name).type.name
+                if not whole:  # whatever a unique number leaves over goes to the default partition
+                    draft.say(name, facts)
+        self._partition_to_be()
+        for check in table.checks:
+            draft.take(_ways(check))
+        references = list(table.foreign_keys)
+        draft.keys += _keys(table)
+        self._exclusions(table, {c.name: c.name for c in table.columns})
+        if self._later is not None:
+            self._later_checks(self._later)
+            self._later_keys(self._later)
+            references += self._later_references(self._later)
+            self._exclusions(self._later, self._names)
+        return TableNeed(
+            relation=table.relation,
+            columns={c.name: self._finished(c) for c in table.columns if not c.generated},
+            keys=tuple(dict.fromkeys(draft.keys)),
+            references=tuple(references),
+            orders=tuple(dict.fromkeys(draft.orders)),
+            apart=tuple(dict.fromkeys(draft.apart)),
+            checks=table.checks,
+            later_checks=tuple(self._evaluable),
+            homeless=partitions is not None and partitions.leaves == 0,
+            unclear_partitions=partitions is not None and partitions.unclear and not partitions.open_ended,
+        )
+
+    def _finished(self, column: Column) -> ColumnNeed:
+        facts = self._draft.facts.get(column.name, Facts())
+        not_null = column.name in self._draft.not_null or facts.not_null
+        return ColumnNeed(
+            name=column.name,
+            type=self._draft.types[column.name],
+            facts=facts,
+            not_null=not_null,
+            has_default=column.default is not None,
+            counted=column.identity is not Identity.NONE or column.sequence is not None,
+        )
+
+    def _column(self, column: Column) -> None:
+        draft = self._draft
+        draft.types[column.name] = column.type
+        if column.not_null or _refuses_null(column.type):
+            draft.not_null.add(column.name)
+            draft.say(column.name, Facts(not_null=True))
+        later = self._later_column(column)
+        if later is None:
+            return
+        if (later.not_null or _refuses_null(later.type)) and column.name not in draft.not_null:
+            draft.not_null.add(column.name)
+            draft.say(column.name, Facts(not_null=True))
+            self._warn(column.name, "is generated without nulls because the migration makes it NOT NULL")
+        if later.type != column.type:
+            change = retyped(column.type, later.type)
+            draft.types[column.name] = change.type
+            draft.say(column.name, change.facts)
+            if change.words:
+                self._warn(column.name, change.words)
+
+    def _later_column(self, column: Column) -> Column | None:
+        if self._later is None:
+            return None
+        return next((c for c in self._later.columns if c.number == column.number and not c.generated), None)
+
+    def _warn(self, columns: str | Iterable[str], words: str) -> None:
+        names = [columns] if isinstance(columns, str) else list(columns)
+        shown = quote_name(names[0]) if len(names) == 1 else f"({', '.join(map(quote_name, names))})"
+        self.precautions.append(f"{self._table.relation}.{shown} {words}")
+
+    def _partition_to_be(self) -> None:
+        """The migration attaches the table as a partition: its rows have to lie within the bound."""
+        if self._later is None or self._later.partition_of is None or self._after is None:
+            return
+        parent = self._after.table(self._later.partition_of)
+        for name, facts in bound_facts(parent, self._later).items():
+            if name in self._names:
+                self._draft.say(self._names[name], facts)
+                self._warn(
+                    self._names[name],
+                    f"stays within the bound that it gets as a partition of {parent.relation}",
+                )
+
+    def _later_checks(self, later: Table) -> None:
+        known = {check.expression for check in self._table.checks}
+        for check in later.checks:
+            if check.expression in known or not all(name in self._names for name in check.columns):
+                continue
+            self._draft.take(tuple(self._renamed(way) for way in _ways(check)))
+            if all(self._same(name) for name in check.columns):
+                self._evaluable.append(check)
+            if check.columns:
+                self._warn(
+                    [self._names[name] for name in check.columns],
+                    f"satisfies the check {quote_name(check.name)} that the migration adds",
+                )
+
+    def _same(self, name: str) -> bool:
+        """Whether a column of the later table is the same column now, by name and type."""
+        assert self._later is not None
+        return self._names[name] == name and self._table.column(name).type == self._later.column(name).type
+
+    def _renamed(self, way: Alternative) -> Alternative:
+        names = self._names
+        return tuple(
+            replace(atom, column=names.get(atom.column, atom.column))
+            if isinstance(atom, Says)
+            else replace(atom, low=names.get(atom.low, atom.low), high=names.get(atom.high, atom.high))
+            for atom in way
+        )
+
+    def _later_keys(self, later: Table) -> None:
+        known = {frozenset(key.columns) for key in self._draft.keys if key.predicate is None}
+        for key in _keys(later):
+            if not all(name in self._names for name in key.columns):
+                continue
+            columns = tuple(self._names[name] for name in key.columns)
+            if frozenset(columns) not in known:
+                self._draft.keys.append(replace(key, columns=columns))
+                self._warn(
+                    columns,
+                    "is generated without duplicates because the migration makes it unique "
+                    f"({quote_name(key.name)})",
+                )
+
+    def _later_references(self, later: Table) -> Iterator[ForeignKey]:
+        known = {(key.columns, key.parent, key.parent_columns) for key in self._table.foreign_keys}
+        for key in later.foreign_keys:
+            mapped = self._reference_now(key)
+            if mapped is None or (mapped.columns, mapped.parent, mapped.parent_columns) in known:
+                continue
+            self._warn(
+                mapped.columns,
+                f"refers to rows of {mapped.parent} that exist because the migration adds the foreign key "
+                f"{quote_name(key.name)}",
+            )
+            yield mapped
+
+    def _reference_now(self, key: ForeignKey) -> ForeignKey | None:
+        """A later foreign key by the names of now; None if it involves what does not exist yet."""
+        assert self._after is not None
+        parent_later = self._after.table(key.parent)
+        parent = next((t for t in self._before.tables if t.oid == parent_later.oid), None)
+        if parent is None or not all(name in self._names for name in key.columns):
+            return None
+        by_number = {c.number: c.name for c in parent.columns}
+        numbers = [parent_later.column(name).number for name in key.parent_columns]
+        if not all(number in by_number for number in numbers):
+            return None
+        return replace(
+            key,
+            columns=tuple(self._names[name] for name in key.columns),
+            parent=parent.relation,
+            parent_columns=tuple(by_number[number] for number in numbers),
+        )
+
+    def _exclusions(self, table: Table, names: Mapping[str, str]) -> None:
+        for definition in table.exclusions:
+            for key in _exclusion(definition):
+                columns = [key.low, key.high] if isinstance(key, Apart) else list(key.columns)
+                if not all(name in names for name in columns):
+                    continue
+                if isinstance(key, Apart):
+                    self._draft.apart.append(Apart(names[key.low], names[key.high]))
+                else:
+                    self._draft.keys.append(replace(key, columns=tuple(names[n] for n in columns)))
+
+
+def _refuses_null(type_: DataType) -> bool:
+    return type_.domain_not_null or (
+        type_.element is not None and bool(type_.checks) and _refuses_null(type_.element)
+    )
+
+
+def _ways(check: Check) -> tuple[Alternative, ...]:
+    try:
+        return alternatives(parse(check.expression))
+    except NotUnderstoodError:
+        return ()  # the server evaluates it before the load, see `probe`
+
+
+def _keys(table: Table) -> Iterator[KeyNeed]:
+    """Unique keys on columns, those under an expression (lower(email)) or a generated column included."""
+    generation = {c.name: c.generation for c in table.columns if c.generated and c.generation}
+    names = [column.name for column in table.columns]
+    for key in table.keys:
+        yield _key(key, generation, names)
+    plain = {key.name for key in table.keys}
+    for index in table.indexes:
+        if index.unique and index.name not in plain:
+            head = index.definition.partition(" WHERE ")[0].partition(" USING ")[2]
+            columns = [name for name in index.uses if _mentions(head, name)]
+            yield _key(UniqueKey(index.name, tuple(columns), predicate=index.predicate), generation, names)
+
+
+def _key(key: UniqueKey, generation: Mapping[str, str], names: list[str]) -> KeyNeed:
+    columns: list[str] = []
+    for column in key.columns:
+        if column not in generation:
+            columns.append(column)
+            continue
+        columns += [name for name in names if name != column and _read(generation[column], name)]
+    return KeyNeed(key.name, tuple(dict.fromkeys(columns)), key.predicate)
+
+
+def _read(expression: str, name: str) -> bool:
+    try:
+        return name in names_in(parse(expression))
+    except NotUnderstoodError:
+        return _mentions(expression, name)
+
+
+def _mentions(sql: str, name: str) -> bool:
+    return re.search(rf"(?<![\w$]){re.escape(quote_name(name))}(?![\w$])", sql) is not None
+
+
+def _exclusion(definition: str) -> Iterator[KeyNeed | Apart]:
+    """What keeps the rows of an EXCLUDE constraint apart; nothing where it is not understood."""
+    for match in _OVERLAPS.finditer(definition):
+        yield KeyNeed("WITHOUT OVERLAPS", (_bare(match.group("column")),))
+    clause = _EXCLUDED.match(definition)
+    if clause is None:
+        return
+    items = [item.rpartition(" WITH ") for item in re.split(r",\s*(?![^()]*\))", clause.group("items"))]
+    for left, _, operator in items:
+        call = _RANGE_CALL.search(left)
+        if operator == "&&" and call:
+            yield Apart(_bare(call.group("low")), _bare(call.group("high")))
+            return
+        if operator == "&&" and re.fullmatch(r'"(?:[^"]|"")+"|\w+', left):
+            yield KeyNeed("EXCLUDE", (_bare(left),))  # exact ranges do not overlap
+            return
+    if all(operator == "=" for _, _, operator in items):
+        yield KeyNeed("EXCLUDE", tuple(_bare(left) for left, _, _ in items))
+
+
+def _bare(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -1,0 +1,195 @@
+"""From a schema (and what a migration will make of it) to the plan of a data set. Pure: no database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rehearse.dataset.allotment import Allotment, Surroundings
+from rehearse.dataset.counts import Targets, targets
+from rehearse.dataset.design import Designer
+from rehearse.dataset.links import WITHIN, Links, is_imaginary, links_of
+from rehearse.dataset.needs import TableNeed, needs_of
+from rehearse.dataset.recipe import DatasetPlan, TableRecipe
+from rehearse.errors import DatasetError
+from rehearse.model.relation import Relation, quote_name
+from rehearse.model.scenario import RowCounts
+from rehearse.model.schema import Schema
+
+# rows that share a value (of one tenant, say) where tables have to agree on it
+_ROWS_PER_GROUP = 5
+
+
+def plan_dataset(
+    before: Schema,
+    after: Schema | None,
+    rows: RowCounts,
+    *,
+    touched: frozenset[Relation],
+    loaded: Mapping[Relation, int],
+    seed: int,
+) -> DatasetPlan:
+    """How many rows each table gets and how every column of them is made, for both schemas at once.
+
+    `after` is what the migration makes of `before` in an empty copy of the same database. `touched` are
+    the tables that it works on, `loaded` the rows of those that a seed file filled. Raises DatasetError
+    for counts that the keys have no room for, and for columns that cannot be filled.
+    """
+    needs, precautions = needs_of(before, after)
+    wanted = targets(before, needs, rows, touched, loaded)
+    rooted, links = links_of(needs)
+    planner = _Planner(rooted, wanted, links, frozenset(loaded), seed, notes=list(wanted.notes))
+    planner.settle()
+    tables = planner.recipes()
+    return DatasetPlan(tables, precautions, tuple(dict.fromkeys(planner.notes)), seed)
+
+
+@dataclass(slots=True)
+class _Planner:
+    needs: Mapping[Relation, TableNeed]
+    wanted: Targets
+    links: Links
+    loaded: frozenset[Relation]
+    seed: int
+    notes: list[str]
+    rows: dict[Relation, int] = field(default_factory=dict)
+    _group_rows: int = _ROWS_PER_GROUP
+
+    @property
+    def _keys(self) -> dict[Relation, tuple[frozenset[str], ...]]:
+        return {
+            relation: tuple(frozenset(key.columns) for key in need.keys if key.predicate is None)
+            for relation, need in self.needs.items()
+        }
+
+    def settle(self) -> None:
+        """Row counts that every key and reference has room for."""
+        self.rows = dict(self.wanted.rows)
+        for root in filter(is_imaginary, self.needs):
+            self.rows[root] = self._groups(root)
+        if self.wanted.smart:
+            self._raise_parents()
+        for relation in self._parents_first():
+            if relation not in self.loaded:
+                self.rows[relation] = self._room_for(relation)
+
+    def recipes(self) -> dict[Relation, TableRecipe]:
+        """Every table's recipe."""
+        around = self._surroundings()
+        made = {}
+        for relation in self.needs:
+            count = self.rows[relation]
+            generated = relation not in self.loaded and not is_imaginary(relation)
+            if count == 0:  # an empty table may well have columns that cannot be filled
+                made[relation] = TableRecipe(relation, 0, (), limit=0, generated=generated)
+                continue
+            designer = Designer(Allotment(self.needs[relation], self.links[relation], around), count)
+            made[relation] = designer.recipe(generated=generated)
+            self.notes += designer.notes
+        return made
+
+    def _surroundings(self) -> Surroundings:
+        """Sizes and strata: references that have to agree go round robin over the same number of strata."""
+        strata: dict[Relation, int] = {}
+        for relation, links in self.links.items():
+            for link in links:
+                if link.role == WITHIN and link.stratum is not None:
+                    root = link.stratum.root
+                    least = min(self.rows[link.parent], self.rows[relation]) // self._group_rows
+                    bound = min(self.rows[root], least)
+                    strata[root] = max(1, min(strata.get(root, bound), bound))
+        sizes: dict[tuple[Relation, int], int] = {}
+        inner = set()
+        for relation, links in self.links.items():
+            for link in links:
+                if link.role != WITHIN or link.stratum is None:
+                    continue
+                at = link.stratum
+                first = (relation, at.lead) if at.through is None else (links[at.lead].parent, at.through)
+                for place in (first, (link.parent, at.inner)):
+                    sizes[place] = strata[at.root]
+                inner.add((link.parent, at.inner))
+        return Surroundings(self.rows, self._keys, sizes, strata, frozenset(inner), self.loaded, self.seed)
+
+    def _groups(self, root: Relation) -> int:
+        """How many values tables share that have a column in common but no table that it refers to."""
+        rows = [
+            self.rows[relation]
+            for relation, links in self.links.items()
+            if any(link.parent == root for link in links)
+        ]
+        return max(1, min(rows))
+
+    def _parents_first(self) -> list[Relation]:
+        """`needs` is in that order as far as foreign keys go; later and suggested ones are sorted in here."""
+        ordered: list[Relation] = []
+        state: dict[Relation, bool] = {}
+
+        def visit(relation: Relation) -> None:
+            if relation in state:
+                return
+            state[relation] = True
+            for link in self.links[relation]:
+                visit(link.parent)
+            ordered.append(relation)
+
+        for relation in self.needs:
+            visit(relation)
+        return ordered
+
+    def _raise_parents(self) -> None:
+        """A table whose key is a reference has no more rows than its parent: where the parent's count is
+        ours to choose, it is made large enough.
+        """
+        for relation in reversed(self._parents_first()):
+            for link in self.links[relation]:
+                alone = any(set(key.columns) <= set(link.columns) for key in self.needs[relation].keys)
+                ours = link.parent not in self.wanted.explicit and link.parent not in self.loaded
+                if alone and ours and link.parent != relation:
+                    self.rows[link.parent] = max(self.rows[link.parent], self.rows[relation])
+
+    def _room_for(self, relation: Relation) -> int:
+        """The rows that a table gets: what is wanted, or as many as there is room for."""
+        need, wanted = self.needs[relation], self.rows[relation]
+        explicit = relation in self.wanted.explicit
+        if wanted == 0:
+            return 0
+        if need.homeless or not need.columns:
+            reason = "it has no partition" if need.homeless else "it has no columns to fill"
+            if explicit:
+                raise DatasetError(f"{relation} cannot have rows: {reason}")
+            self.notes.append(f"{relation} gets no rows: {reason}")
+            return 0
+        if not explicit and (orphan := self._orphan(relation)):
+            self.notes.append(f"{relation} gets no rows: {orphan} that it refers to has none")
+            return 0
+        allocation = Allotment(need, self.links[relation], self._surroundings()).allocation(wanted)
+        if allocation.limit >= wanted or allocation.limit_by is None:
+            return wanted
+        if self._group_rows > 1:
+            self._group_rows = 1  # as many groups as there can be leave keys the most room
+            return self._room_for(relation)
+        key = allocation.limit_by
+        columns = ", ".join(map(quote_name, key.columns))
+        why = f"{quote_name(key.name)} ({columns}) allows at most {allocation.limit:,} different rows"
+        if explicit:
+            raise DatasetError(
+                f"{relation} cannot have {wanted:,} rows: {why}", f"ask for at most {allocation.limit:,}"
+            )
+        if not is_imaginary(relation):
+            self.notes.append(f"{relation} gets {allocation.limit:,} rows, not {wanted:,}: {why}")
+        return allocation.limit
+
+    def _orphan(self, relation: Relation) -> Relation | None:
+        """A parent without rows, where the reference may not be NULL."""
+        columns = self.needs[relation].columns
+        for link in self.links[relation]:
+            empty = self.rows[link.parent] == 0 and link.parent != relation
+            if (
+                empty
+                and not link.soft
+                and link.decides
+                and all(columns[name].not_null for name in link.decides)
+            ):
+                return link.parent
+        return None

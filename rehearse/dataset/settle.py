@@ -1,0 +1,167 @@
+"""After COPY: indexes rebuilt, tables vacuumed and analyzed, references verified, sequences moved on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from rehearse.dataset.lattices import INTEGERS
+from rehearse.dataset.session import Connection, Job, name_of, translated
+from rehearse.dataset.suspend import SetAsideIndex
+from rehearse.errors import DatasetError
+from rehearse.model.relation import Relation, quote_name
+from rehearse.model.schema import Column, ForeignKey, Schema, Table, TableKind
+
+_SEQUENCE = """
+    SELECT pg_catalog.setval({sequence}::regclass, top) FROM
+      (SELECT max({column})::bigint AS top FROM {table}) AS rows,
+      (SELECT last_value FROM {relation}) AS now,
+      (SELECT seqmax FROM pg_catalog.pg_sequence WHERE seqrelid = {sequence}::regclass) AS bounds
+     WHERE top >= last_value AND top <= seqmax
+"""
+# The question that ADD FOREIGN KEY asks of a table that has rows.
+_ORPHANS = """
+    SELECT FROM {only}{child} AS c LEFT JOIN {only_parent}{parent} AS p ON ({pairs})
+     WHERE p.{first} IS NULL AND {present} LIMIT 1
+"""
+
+
+def rebuild_jobs(indexes: list[SetAsideIndex], done: Callable[[Relation], None]) -> Iterator[Job]:
+    """One REINDEX for each index that was set aside."""
+    for index in indexes:
+        yield _rebuild(index, done)
+
+
+def _rebuild(index: SetAsideIndex, done: Callable[[Relation], None]) -> Job:
+    def job(connection: Connection) -> None:
+        try:
+            connection.execute(sql.SQL("REINDEX INDEX {}").format(name_of(index.relation)))
+        except psycopg.Error as error:
+            raise translated(error, index.table) from None
+        done(index.table)
+
+    return job
+
+
+def vacuum_job(relation: Relation, done: Callable[[Relation], None]) -> Job:
+    """Visibility map, hint bits and statistics: afterwards autovacuum has no reason to come."""
+
+    def job(connection: Connection) -> None:
+        try:
+            connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(name_of(relation)))
+        except psycopg.Error as error:
+            raise translated(error, relation) from None
+        done(relation)
+
+    return job
+
+
+def reference_jobs(schema: Schema, loaded: frozenset[Relation]) -> Iterator[Job]:
+    """One question for each foreign key that the replica role let pass unseen."""
+    kinds = {table.relation: table.kind for table in schema.tables}
+    for table in schema.tables:
+        if table.relation in loaded:
+            for key in table.foreign_keys:
+                if (
+                    key.validated
+                    and " PERIOD " not in key.definition
+                    and "NOT ENFORCED" not in key.definition
+                ):
+                    yield _reference(table, key, kinds)
+
+
+def _reference(table: Table, key: ForeignKey, kinds: dict[Relation, TableKind]) -> Job:
+    def only(relation: Relation) -> sql.SQL:
+        # rows of inheritance children are no parents, those of partitions are
+        return sql.SQL("" if kinds[relation] is TableKind.PARTITIONED else "ONLY ")
+
+    pairs = [
+        sql.SQL("c.{} = p.{}").format(sql.Identifier(mine), sql.Identifier(theirs))
+        for mine, theirs in zip(key.columns, key.parent_columns, strict=True)
+    ]
+    present = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
+    question = sql.SQL(_ORPHANS).format(
+        only=only(table.relation),
+        child=name_of(table.relation),
+        only_parent=only(key.parent),
+        parent=name_of(key.parent),
+        pairs=sql.SQL(" AND ").join(pairs),
+        first=sql.Identifier(key.parent_columns[0]),
+        present=sql.SQL(" AND ").join(present),
+    )
+
+    def job(connection: Connection) -> None:
+        try:
+            orphan = connection.execute(question).fetchone()
+        except psycopg.Error as error:
+            raise translated(error, f"{table.relation}, foreign key {quote_name(key.name)}") from None
+        if orphan is not None:
+            columns = ", ".join(map(quote_name, key.columns))
+            raise DatasetError(
+                f"{table.relation}: generated rows violate the foreign key {quote_name(key.name)} "
+                f"({columns}) to {key.parent}",
+                "load the table from a SQL file",
+            )
+
+    return job
+
+
+def move_sequences_on(connection: Connection, schema: Schema, loaded: frozenset[Relation]) -> None:
+    """Every sequence that fills a column goes to that column's highest value, if it is behind it."""
+    for table in schema.tables:
+        if table.relation not in loaded:
+            continue
+        for column in table.columns:
+            if column.sequence is not None and _counts(column):
+                statement = sql.SQL(_SEQUENCE).format(
+                    sequence=sql.Literal(name_of(column.sequence).as_string(connection)),
+                    relation=name_of(column.sequence),
+                    column=sql.Identifier(column.name),
+                    table=name_of(table.relation),
+                )
+                connection.execute(statement)
+
+
+def _counts(column: Column) -> bool:
+    base = column.type
+    while base.element is not None and base.name not in INTEGERS:
+        base = base.element
+    return base.name in INTEGERS | {"numeric"}
+
+
+def refresh_views(connection: Connection, schema: Schema) -> tuple[str, ...]:
+    """Fills the materialized views, oldest first (a later one may read an earlier one); notes on failures."""
+    views = [table for table in schema.tables if table.kind is TableKind.MATERIALIZED_VIEW]
+    notes = []
+    for view in sorted(views, key=lambda table: table.oid):
+        try:
+            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name_of(view.relation)))
+            connection.execute(sql.SQL("ANALYZE {}").format(name_of(view.relation)))
+        except psycopg.Error as error:
+            notes.append(f"{view.relation} could not be refreshed: {error.diag.message_primary}")
+    return tuple(notes)
+
+
+def checkpoint(connection: Connection) -> None:
+    """What was loaded goes to disk now, not in the middle of a measurement; where that is allowed."""
+    try:
+        connection.execute("CHECKPOINT")
+    except psycopg.errors.InsufficientPrivilege:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is in the database."""
+
+    size_bytes: int
+
+    @classmethod
+    def of(cls, connection: Connection) -> Size:
+        """Read from the server."""
+        row = connection.execute("SELECT pg_catalog.pg_database_size(current_database())").fetchone()
+        assert row is not None
+        return cls(row[0])

@@ -1,0 +1,184 @@
+"""Schemas that nobody thought of: they load without a violation, or are refused by a DatasetError."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from rehearse.dataset.load import load
+from rehearse.dataset.plan import plan_dataset
+from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.introspect import introspect
+from rehearse.errors import DatasetError
+from rehearse.model.scenario import RowCounts
+from rehearse.model.target import Target
+
+NAMES = st.sampled_from(
+    [
+        "id",
+        "Id",
+        "order",
+        "a b",
+        'q"uote',
+        "dot.ted",
+        "straße",
+        "%s",
+        "{x}",
+        "created_at",
+        "email",
+        "status",
+        "x",
+        "user",
+    ]
+)
+KEY_TYPES = st.sampled_from(
+    [
+        "int",
+        "bigint",
+        "smallint",
+        "uuid",
+        "text",
+        "varchar(6)",
+        "char(3)",
+        "date",
+        "timestamptz",
+        "numeric(8,2)",
+        "bool",
+        "inet",
+    ]
+)
+ANY_TYPE = KEY_TYPES | st.sampled_from(
+    [
+        "jsonb",
+        "text[]",
+        "int4range",
+        "mood",
+        "positive",
+        "bytea",
+        "bit(3)",
+        "interval",
+        "point",
+        "time",
+        "pair",
+        "mood[]",
+    ]
+)
+CHECKS = {
+    "int": ["{} > 10", "{} IN (1, 2, 3)", "{} BETWEEN 5 AND 5000", "{} % 3 = 1", "{} < 0"],
+    "text": ["{} <> ''", "length({}) >= 8", "{} ~ '^[a-f]+$'", "{} = upper({})", "{} LIKE 'a_%'"],
+    "varchar(6)": ["{} ~ '^[A-Z][0-9]{{3}}$'", "char_length({}) BETWEEN 2 AND 3"],
+    "date": ["{} > '2030-01-01'", "{} < now()"],
+    "numeric(8,2)": ["{} >= 0.5 AND {} < 20", "{} <> 0"],
+}
+PRELUDE = """
+DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TYPE pair AS (a int, b text);
+"""
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Made:
+    """A table as far as later ones need to know it."""
+
+    name: str
+    types: dict[str, str]
+    keys: tuple[tuple[str, ...], ...]
+
+
+def listed(columns: tuple[str, ...]) -> str:
+    return ", ".join(map(quote, columns))
+
+
+@st.composite
+def tables(draw: st.DrawFn, name: str, earlier: list[Made]) -> tuple[str, Made]:
+    columns = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    types = {column: draw(ANY_TYPE) for column in columns}
+    clauses: list[str] = []
+    for parent in draw(st.lists(st.sampled_from(earlier), max_size=2)) if earlier else []:
+        if parent.keys:
+            clauses.append(draw(references(parent, columns, types)))
+    keyable = tuple(column for column in columns if "[" not in types[column] and types[column] != "point")
+    keys: list[tuple[str, ...]] = []
+    for _ in range(draw(st.integers(0, 2)) if keyable else 0):
+        key = tuple(draw(st.lists(st.sampled_from(keyable), min_size=1, max_size=3, unique=True)))
+        if set(key) not in map(set, keys):
+            keys.append(key)
+            clauses.append(f"{'PRIMARY KEY' if len(keys) == 1 else 'UNIQUE'} ({listed(key)})")
+    if keys and draw(st.booleans()):
+        clauses.append(draw(references(Made(name, types, tuple(keys)), [], types, columns)))
+    for column in columns:
+        if types[column] in CHECKS and draw(st.integers(0, 3)) == 0:
+            clauses.append(
+                f"CHECK ({draw(st.sampled_from(CHECKS[types[column]])).format(*[quote(column)] * 2)})"
+            )
+    if draw(st.booleans()) and len(columns) > 1 and types[columns[0]] == types[columns[1]] == "int":
+        clauses.append(f"CHECK ({quote(columns[0])} < {quote(columns[1])})")
+    definitions = [
+        f"{quote(column)} {types[column]}{' NOT NULL' if draw(st.booleans()) else ''}" for column in types
+    ]
+    sql = f"CREATE TABLE {quote(name)} ({', '.join([*definitions, *clauses])});"
+    return sql, Made(name, types, tuple(keys))
+
+
+@st.composite
+def references(
+    draw: st.DrawFn, parent: Made, columns: list[str], types: dict[str, str], among: list[str] | None = None
+) -> str:
+    """A foreign key to `parent`: from columns of the table that fit, or from new ones."""
+    key = draw(st.sampled_from(parent.keys))
+    mine = []
+    for column in key:
+        fitting = [c for c in (among or columns) if types[c] == parent.types[column] and c not in mine]
+        if fitting and draw(st.booleans()):
+            mine.append(draw(st.sampled_from(fitting)))
+        else:
+            new = f"ref{len(types)}"
+            types[new] = parent.types[column]
+            columns.append(new)
+            mine.append(new)
+    return f"FOREIGN KEY ({listed(tuple(mine))}) REFERENCES {quote(parent.name)} ({listed(key)})"
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> str:
+    made: list[Made] = []
+    statements = [PRELUDE]
+    for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)):
+        sql, table = draw(tables(name, list(made)))
+        statements.append(sql)
+        made.append(table)
+    return "\n".join(statements)
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(schema=schemas(), rows=st.sampled_from([1, 40, 700]))
+def test_any_schema_loads_or_is_refused(database: Target, schema: str, rows: int) -> None:
+    with connect(database, "rehearse") as connection:
+        connection.execute(schema)
+        before = introspect(connection)
+        try:
+            plan = plan_dataset(before, None, RowCounts(rows), touched=frozenset(), loaded={}, seed=9)
+            load(database, plan, on_progress=lambda _: None)
+        except DatasetError as error:
+            event("refused")
+            # before a single row is in, and not because the server found a row wrong
+            assert "load the table from a SQL file" in error.mend
+            assert "violates" not in error.what
+            return
+        event("loaded")
+        for relation, count in plan.rows.items():
+            name = f"{quote(relation.schema)}.{quote(relation.name)}"
+            assert connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchone() == (count,)
+        assert introspect(connection) == before
