@@ -1,0 +1,211 @@
+"""Draws the parameters of many transactions at once, for scripts that always send the same statements.
+
+What can be is drawn with numpy; the rest is evaluated row by row. Either way a row of the result is what
+one transaction sends, statement by statement, ready for libpq.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TypeAlias
+
+import numpy as np
+
+from rehearse.engines.postgres.wire import Execute, Value, to_literal, to_text
+from rehearse.workload.commands import Set, Sql
+from rehearse.workload.evaluate import Lots, draw_many
+from rehearse.workload.expression import INT_MAX, INT_MIN, Binary, Call, Const, Draw, Expression, Var
+from rehearse.workload.interpret import Interpreter, UnsendableError
+from rehearse.workload.lots import Integers
+from rehearse.workload.pools import FRESH, Pools
+from rehearse.workload.script import Script
+
+# what one statement is sent with: its parameters, or (simple protocol) its whole text
+Load: TypeAlias = "list[bytes | None] | bytes | None"
+Row: TypeAlias = tuple[Load, ...]
+_FIRST, _MOST, _MOST_FRESH = 16, 512, 32
+_MINUS = ord("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An integer expression that numpy can compute without overflow: its bounds, and how."""
+
+    low: int
+    high: int
+    make: Callable[[Mapping[str, Integers], int], Integers]
+
+
+# one variable's values over a block of transactions, as parameters or as literals
+Column: TypeAlias = "Sequence[bytes | None]"
+
+
+class Blocks:
+    """The rows of one script for one process."""
+
+    def __init__(
+        self,
+        script: Script,
+        variables: Mapping[str, int],
+        pools: Pools,
+        rng: np.random.Generator,
+        *,
+        literal: bool,
+    ) -> None:
+        self._script = script
+        self._variables = variables
+        self._pools = pools
+        self._rng = rng
+        self._literal = literal
+        self._steps = [command for command in script.commands if isinstance(command, (Set, Sql))]
+        self._vectors = vectorise(self._steps, variables, rng)
+        self._interpreter = Interpreter(script.commands, Lots(rng))
+        self._sent = {name for command in self._steps if isinstance(command, Sql) for name in command.names}
+        self._constants = self._sent & variables.keys()
+        self._takes_fresh = any(key.kind == FRESH for key in script.pool_keys)
+
+    def rows(self) -> Iterator[Row | None]:
+        """A row for each transaction, for ever; None where there is nothing to send.
+
+        Blocks grow, so that a short run draws little ahead; those that take fresh rows stay small,
+        because what is drawn ahead and not used is lost to other scripts.
+        """
+        size, most = _FIRST, _MOST_FRESH if self._takes_fresh else _MOST
+        while True:
+            if self._vectors is None:
+                yield from (self._single() for _ in range(size))
+            else:
+                yield from self._block(size)
+            size = min(2 * size, most)
+
+    def _single(self) -> Row | None:
+        variables: dict[str, Value] = dict(self._variables)
+        performance = self._interpreter.perform(variables, self._pools.transaction())
+        try:
+            return tuple(
+                action.literal if self._literal else action.parameters or None
+                for action in performance
+                if isinstance(action, Execute)
+            )
+        except UnsendableError:
+            return None
+
+    def _block(self, size: int) -> Iterator[Row | None]:
+        assert self._vectors is not None
+        drawn: dict[tuple[str, str], Integers] = {}
+        for key in self._script.pool_keys:
+            place = (key.kind, key.table)
+            if place not in drawn:
+                drawn[place] = self._pools.rows(key.kind, key.table, size)
+        count = min([size, *(len(rows) for rows in drawn.values())])
+        if not count:
+            return repeat(None, size)
+        numbers: dict[str, Integers] = {}
+        columns: dict[str, Column] = {name: self._constant(name, count) for name in self._constants}
+        statements = []
+        for step in self._steps:
+            if isinstance(step, Sql):
+                statements.append(self._loads(step, columns, count))
+            elif isinstance(step.expression, Draw):
+                key = step.expression.key
+                rows = drawn[key.kind, key.table][:count].tolist()
+                columns[step.name] = self._texts([self._pools.column(key)[row] for row in rows])
+            else:
+                numbers[step.name] = self._vectors[id(step)].make(numbers, count)
+                if step.name in self._sent:
+                    columns[step.name] = self._numbers(numbers[step.name])
+        return zip(*statements, strict=True)
+
+    def _loads(self, step: Sql, columns: Mapping[str, Column], count: int) -> Iterator[Load]:
+        sent = zip(*(columns[name] for name in step.names), strict=True)
+        if not self._literal:
+            return map(list, sent) if step.names else repeat(None, count)
+        parts = [part.encode() for part in step.parts]
+        if not step.names:
+            return repeat(parts[0], count)
+        template = b"%b".join(part.replace(b"%", b"%%") for part in parts)
+        return map(template.__mod__, sent)
+
+    def _numbers(self, values: Integers) -> Column:
+        texts = list(map(b"%d".__mod__, values.tolist()))
+        return [b" " + text if text[0] == _MINUS else text for text in texts] if self._literal else texts
+
+    def _texts(self, values: list[bytes | None]) -> Column:
+        return [to_literal(value) for value in values] if self._literal else values
+
+    def _constant(self, name: str, count: int) -> Column:
+        value = self._variables[name]
+        return [to_literal(value) if self._literal else to_text(value)] * count
+
+
+def vectorise(
+    steps: Sequence[Set | Sql], variables: Mapping[str, int], rng: np.random.Generator
+) -> dict[int, Vector] | None:
+    """For each `\\set` by its id, how numpy computes it; None where one of them is beyond that."""
+    known = {name: _fixed(value) for name, value in variables.items()}
+    found: dict[int, Vector] = {}
+    for step in steps:
+        if not isinstance(step, Set):
+            continue
+        if isinstance(step.expression, Draw):
+            known.pop(step.name, None)
+            continue
+        vector = _vector(step.expression, known, rng)
+        if vector is None:
+            return None
+        found[id(step)] = vector
+        known[step.name] = Vector(vector.low, vector.high, _reader(step.name))
+    return found
+
+
+def _reader(name: str) -> Callable[[Mapping[str, Integers], int], Integers]:
+    return lambda numbers, _count: numbers[name]
+
+
+def _fixed(value: int) -> Vector:
+    return Vector(value, value, lambda _numbers, count: np.full(count, value, dtype=np.int64))
+
+
+def _vector(expression: Expression, known: Mapping[str, Vector], rng: np.random.Generator) -> Vector | None:
+    if isinstance(expression, Const):
+        return _fixed(expression.value) if type(expression.value) is int else None
+    if isinstance(expression, Var):
+        return known.get(expression.name)
+    if isinstance(expression, Binary):
+        return _arithmetic(expression, known, rng)
+    if isinstance(expression, Call) and expression.function.startswith("random"):
+        return _random(expression, known, rng)
+    return None
+
+
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+def _arithmetic(expression: Binary, known: Mapping[str, Vector], rng: np.random.Generator) -> Vector | None:
+    left, right = _vector(expression.left, known, rng), _vector(expression.right, known, rng)
+    function = _ARITHMETIC.get(expression.operator)
+    if left is None or right is None or function is None:
+        return None
+    edges = [function(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
+    low, high = min(edges), max(edges)
+    if low < INT_MIN or high > INT_MAX:
+        return None
+    first, second = left.make, right.make
+    # the functions of `operator` serve arrays as well as numbers
+    combine: Callable[[Integers, Integers], Integers] = function  # type: ignore[assignment]
+    return Vector(low, high, lambda numbers, count: combine(first(numbers, count), second(numbers, count)))
+
+
+def _random(expression: Call, known: Mapping[str, Vector], rng: np.random.Generator) -> Vector | None:
+    bounds = [_vector(argument, known, rng) for argument in expression.arguments[:2]]
+    shape = expression.arguments[2] if len(expression.arguments) > 2 else Const(0)
+    if not isinstance(shape, Const) or isinstance(shape.value, bool) or shape.value is None:
+        return None
+    (low, high), parameter, name = bounds, float(shape.value), expression.function
+    if low is None or high is None or low.low != low.high or high.low != high.high:
+        return None
+    least, most = low.low, high.low
+    return Vector(least, most, lambda _numbers, count: draw_many(rng, name, least, most, parameter, count))

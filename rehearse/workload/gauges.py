@@ -1,0 +1,83 @@
+"""What a driver process counts while it runs, and shows on its page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rehearse.model.workload import Outcome
+from rehearse.workload.agenda import NEVER, Agenda
+from rehearse.workload.page import SLOT_NS, Field, Page
+from rehearse.workload.session import Session
+from rehearse.workload.spool import Recorder
+
+_EVERY_NS = 1_000_000
+_PIECE_EVERY_NS = 2_000_000_000
+
+
+class Gauges:
+    """Counters of what is not ordinary; the rest follows from them, the agenda and the recorder."""
+
+    def __init__(self, page: Page, recorder: Recorder, agenda: Agenda, sessions: Sequence[Session]) -> None:
+        self._page = page
+        self._recorder = recorder
+        self._agenda = agenda
+        self._sessions = sessions
+        self._outcomes = [0] * len(Outcome)
+        self._reconnects = self._peak_queue = self._next_slot_ns = 0
+        self._next_piece_ns = NEVER
+        self.next_ns = 0  # when `publish` is due again
+        recorder.on_chunk = lambda packed: page.add_samples(time.monotonic_ns(), packed)
+
+    def start(self, zero_ns: int) -> None:
+        """Time zero has come."""
+        self._next_piece_ns = zero_ns + _PIECE_EVERY_NS
+        words = self._page.words
+        words[Field.CPU_AT_ZERO_NS] = words[Field.CPU_NS] = time.process_time_ns()
+
+    def count(self, outcome: Outcome) -> None:
+        """A transaction that did not just end well."""
+        self._outcomes[outcome] += 1
+
+    def count_reconnect(self) -> None:
+        """A connection was lost."""
+        self._reconnects += 1
+
+    @property
+    def in_flight(self) -> int:
+        """Transactions that were begun and have not ended."""
+        return self._agenda.taken - self._recorder.count
+
+    def publish(self, now: int) -> None:
+        """Bring the page up to date."""
+        outcomes, words = self._outcomes, self._page.words
+        queued = self._agenda.queued(now)
+        self._peak_queue = max(self._peak_queue, queued)
+        oldest = min(session.started_ns for session in self._sessions)
+        odd = outcomes[Outcome.CONNECTION_LOST] + outcomes[Outcome.SKIPPED] + outcomes[Outcome.UNFINISHED]
+        words[Field.DUE] = self._agenda.taken + queued
+        words[Field.FINISHED] = self._recorder.count - odd
+        words[Field.FAILED] = outcomes[Outcome.ERROR] + outcomes[Outcome.CONNECTION_LOST]
+        words[Field.IN_FLIGHT] = self.in_flight
+        words[Field.QUEUED] = queued
+        words[Field.OLDEST_NS] = 0 if oldest == NEVER else oldest
+        words[Field.PEAK_QUEUE] = self._peak_queue
+        words[Field.SKIPPED] = outcomes[Outcome.SKIPPED]
+        words[Field.RECONNECTS] = self._reconnects
+        self.next_ns = now + _EVERY_NS
+        if now >= self._next_slot_ns:
+            self._next_slot_ns = now + SLOT_NS // 2
+            self._publish_more()
+        if now >= self._next_piece_ns:
+            self._next_piece_ns = now + _PIECE_EVERY_NS
+            self._recorder.flush()
+
+    def close(self, now: int) -> None:
+        """The last word."""
+        self._next_slot_ns = 0
+        self.publish(now)
+
+    def _publish_more(self) -> None:
+        self._recorder.look()
+        self._page.words[Field.CPU_NS] = time.process_time_ns()
+        self._page.pids[:] = [session.server_pid for session in self._sessions]

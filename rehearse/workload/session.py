@@ -1,0 +1,283 @@
+"""One connection of a driver process, and all it does that is not the fast path.
+
+Whatever waits is a generator, as `engines.postgres.wire` describes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg import OperationalError, pq
+from psycopg.pq.abc import PGconn, PGresult
+
+from rehearse.engines.postgres import wire
+from rehearse.engines.postgres.wire import Execute, Failure, Rows, Value, Wait
+from rehearse.model.workload import Outcome, Protocol
+from rehearse.workload.bulk import Row
+from rehearse.workload.commands import PipelineStep
+from rehearse.workload.interpret import CaptureError, Pause, Performance, UnsendableError
+
+NEVER: Final = 2**62
+_FIRST_RETRY_NS, _LAST_RETRY_NS = 10_000_000, 1_000_000_000
+_IN_TRANSACTION = frozenset({pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a transaction ended. `stale` says that the failed statement has to be prepared again."""
+
+    outcome: Outcome = Outcome.OK
+    sqlstate: str | None = None
+    statement: int = -1
+    stale: bool = False
+
+
+class PrepareError(Exception):
+    """The server refuses a statement of a script."""
+
+    def __init__(self, script: int, statement: int, failure: Failure) -> None:
+        super().__init__(script, statement, failure)
+        self.script = script
+        self.statement = statement
+        self.failure = failure
+
+
+Task = Generator[int, None, Ending | None]
+Statements = Sequence[Sequence[bytes]]
+"""The text of every statement of every script."""
+
+
+def statement_name(script: int, statement: int) -> bytes:
+    """What a statement is prepared as."""
+    return b"r%d_%d" % (script, statement)
+
+
+class Session:
+    """A connection and the transaction on it.
+
+    `task` is what it is waiting in, None on the fast path and while idle; `fast` says that the fast path
+    is waiting for an answer; `alarm` is the number of the timer it sleeps until, 0 while it does not sleep.
+    `started_ns` is NEVER while no transaction is out; `unprepared` statements keep it off the fast path.
+    """
+
+    __slots__ = (
+        "alarm", "connecting", "consume_input", "failure", "fast", "fd", "flush", "free_since_ns",
+        "get_result", "heads", "is_busy", "last_step", "number", "pg", "pipe", "prepared", "protocol", "row",
+        "scheduled_ns", "script", "send", "started_ns", "statements", "step", "syncs", "task", "unprepared",
+        "variables", "watching",
+    )  # fmt: skip
+
+    pg: PGconn
+    consume_input: Callable[[], None]
+    is_busy: Callable[[], int]
+    get_result: Callable[[], PGresult | None]
+    flush: Callable[[], int]
+    send: Callable[..., None]
+
+    def __init__(
+        self, number: int, protocol: Protocol, statements: Statements, variables: dict[str, Value]
+    ) -> None:
+        self.number = number
+        self.protocol = protocol
+        self.statements = statements
+        self.variables = variables
+        self.unprepared = 0
+        self.prepared: set[tuple[int, int]] = set()
+        self.fd = -1
+        self.watching = 0
+        self.task: Task | None = None
+        self.pipe: list[int] | None = None  # the statements sent in the open pipeline
+        self.syncs = 0
+        self.alarm = 0
+        self.connecting = self.fast = False
+        self.failure: PGresult | None = None
+        self.row: Row = ()
+        self.heads: Sequence[bytes] = ()
+        self.step = self.last_step = self.script = 0
+        self.scheduled_ns = self.free_since_ns = 0
+        self.started_ns = NEVER
+
+    @property
+    def server_pid(self) -> int:
+        """The process that serves the connection, 0 while there is none."""
+        return self.pg.backend_pid if self.fd >= 0 and not self.connecting else 0
+
+    def open(self, conninfo: bytes, *, strict: bool) -> Task:
+        """Connect and prepare every statement. ConnectionError where that cannot be.
+
+        A statement that the server refuses raises PrepareError if `strict`; otherwise it is prepared when
+        its turn comes, and fails then.
+        """
+        self.connecting = True
+        pg = self.pg = pq.PGconn.connect_start(conninfo)
+        yield from wire.connecting(pg)
+        self.connecting = False
+        self.consume_input, self.is_busy = pg.consume_input, pg.is_busy
+        self.get_result, self.flush = pg.get_result, pg.flush
+        self.send = self._sender(pg)
+        self.prepared.clear()
+        if self.protocol is Protocol.PREPARED:
+            for script, texts in enumerate(self.statements):
+                for statement in range(len(texts)):
+                    failure = yield from self._prepare(script, statement)
+                    if failure is not None and strict:
+                        raise PrepareError(script, statement, failure)
+        return None
+
+    def reopen(self, conninfo: bytes) -> Task:
+        """Connect anew, however often it takes."""
+        delay_ns = _FIRST_RETRY_NS
+        while True:
+            # spread out, so that the clients do not all come at once
+            yield time.monotonic_ns() + delay_ns + delay_ns * (self.number % 7) // 14
+            try:
+                yield from self.open(conninfo, strict=False)
+            except (ConnectionError, OperationalError):
+                self.close()
+                delay_ns = min(2 * delay_ns, _LAST_RETRY_NS)
+            else:
+                return None
+
+    def close(self) -> None:
+        """Drop the connection, if there is one."""
+        if hasattr(self, "pg"):
+            self.pg.finish()
+        self.connecting = False
+        self.watching = 0
+        self.fd = -1
+
+    def perform(self, performance: Performance) -> Generator[int, None, Ending]:
+        """One transaction by the interpreter."""
+        rows: Sequence[Rows] | None = None
+        self.pipe = None
+        try:
+            while True:
+                action = performance.send(rows)
+                rows = ending = None
+                if not isinstance(action, Execute):
+                    ending = yield from self._aside(action)
+                elif self.pipe is not None:
+                    self._send_piped(action, self.pipe)
+                else:
+                    ending, rows = yield from self._execute(action)
+                if ending is not None:
+                    return ending
+        except StopIteration:
+            return Ending()
+        except CaptureError as error:
+            return Ending(Outcome.ERROR, error.sqlstate, error.statement)
+        except UnsendableError:
+            if self.pipe is not None:
+                yield from self._aside(PipelineStep.END)
+            return Ending(Outcome.SKIPPED)
+
+    def recover(self, ending: Ending) -> Task:
+        """Whatever has to be done after a transaction before the next one can be sent."""
+        if self.pg.transaction_status in _IN_TRANSACTION:
+            self.pg.send_query(b"ROLLBACK")
+            yield from wire.answer(self.pg)
+        if ending.stale:
+            yield from self._prepare_again(self.script, ending.statement)
+        return None
+
+    @property
+    def needs_rollback(self) -> bool:
+        """Whether a transaction is still open on the connection."""
+        return self.pg.transaction_status in _IN_TRANSACTION
+
+    def _sender(self, pg: PGconn) -> Callable[..., None]:
+        if self.protocol is Protocol.PREPARED:
+            return pg.send_query_prepared
+        if self.protocol is Protocol.EXTENDED:
+            return pg.send_query_params
+        return lambda _head, text: pg.send_query(text)
+
+    def _prepare(self, script: int, statement: int) -> Generator[int, None, Failure | None]:
+        self.pg.send_prepare(statement_name(script, statement), self.statements[script][statement])
+        failure = wire.failed((yield from wire.answer(self.pg)))
+        if failure is None:
+            self.prepared.add((script, statement))
+        self._count_unprepared()
+        return failure
+
+    def _count_unprepared(self) -> None:
+        self.unprepared = sum(map(len, self.statements)) - len(self.prepared)
+
+    def _prepare_again(self, script: int, statement: int) -> Wait:
+        """As an ordinary driver does when a plan has gone stale; if it cannot be, the next use will tell."""
+        self.prepared.discard((script, statement))
+        self._count_unprepared()
+        self.pg.send_query(b"DEALLOCATE " + statement_name(script, statement))
+        yield from wire.answer(self.pg)
+        yield from self._prepare(script, statement)
+
+    def _aside(self, action: Pause | PipelineStep) -> Generator[int, None, Ending | None]:
+        """What is not a statement; how the transaction ended, if it did."""
+        if isinstance(action, Pause):
+            yield time.monotonic_ns() + action.length_ns
+            return None
+        if action is PipelineStep.START:
+            self.pg.enter_pipeline_mode()
+            self.pipe, self.syncs = [], 0
+            return None
+        self.pg.pipeline_sync()
+        self.syncs += 1
+        if action is PipelineStep.SYNC or self.pipe is None:
+            return None
+        sent, self.pipe = self.pipe, None
+        return (yield from self._end_pipeline(sent, self.syncs))
+
+    def _execute(self, action: Execute) -> Generator[int, None, tuple[Ending | None, Sequence[Rows] | None]]:
+        failure: Failure | None = None
+        if self.protocol is Protocol.PREPARED and (self.script, action.index) not in self.prepared:
+            failure = yield from self._prepare(self.script, action.index)
+        if failure is None:
+            self._send(action)
+            results = yield from wire.answer(self.pg)
+            failure = wire.failed(results)
+        if failure is not None:
+            return _error(failure, action.index), None
+        return None, [wire.rows_of(result) for result in results] if action.wants_rows else None
+
+    def _send(self, action: Execute) -> None:
+        if self.protocol is Protocol.SIMPLE:
+            self.pg.send_query(action.literal)
+        elif self.protocol is Protocol.EXTENDED:
+            self.pg.send_query_params(action.text.encode(), action.parameters)
+        else:
+            self.pg.send_query_prepared(statement_name(self.script, action.index), action.parameters)
+
+    def _send_piped(self, action: Execute, sent: list[int]) -> None:
+        """Add a statement to the pipeline; `sent` notes whose answers will come."""
+        if self.protocol is Protocol.PREPARED and (self.script, action.index) not in self.prepared:
+            self.pg.send_query_params(action.text.encode(), action.parameters)
+        else:
+            self._send(action)
+        sent.append(action.index)
+
+    def _end_pipeline(self, sent: Sequence[int], syncs: int) -> Generator[int, None, Ending | None]:
+        """Take all answers; the first refusal is the transaction's."""
+        yield from wire.flushed(self.pg)
+        ending: Ending | None = None
+        place = 0
+        while syncs:
+            while self.pg.is_busy():
+                yield wire.READ
+            result = self.pg.get_result()
+            if result is None:
+                place += 1
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                syncs -= 1
+            elif result.status == pq.ExecStatus.FATAL_ERROR and ending is None:
+                if self.pg.status == pq.ConnStatus.BAD:
+                    raise ConnectionError("the connection broke in a pipeline")
+                ending = _error(wire.failure_of(result), sent[min(place, len(sent) - 1)])
+        self.pg.exit_pipeline_mode()
+        return ending
+
+
+def _error(failure: Failure, statement: int) -> Ending:
+    return Ending(Outcome.ERROR, failure.sqlstate, statement, failure.stale_plan)
