@@ -65,6 +65,27 @@ def holds(comparison: Comparison, observed: float, limit: float) -> bool:
     return abs(observed - limit) <= 1e-9
 
 
+def holds_against_quieter_half(gate: Gate, measures: Measures) -> bool:
+    """Whether a gate relative to the baseline holds whichever half of the baseline is believed."""
+    span = span_of(measures.trial, Phase.BASELINE)
+    observed = measures.value(gate.metric)
+    if span is None or observed is None or gate.relative_to is None or gate.comparison not in _UPPER:
+        return False
+    script = dict(gate.relative_to.selector).get("script")
+    halves = [measures.over(gate.relative_to.name, half, script) for half in span.halves()]
+    known = [value for value in halves if value is not None]
+    if len(known) < len(halves):
+        return False
+    return holds(gate.comparison, observed, max(gate.limit * min(known), _floor(gate) or 0.0))
+
+
+def _floor(gate: Gate) -> float | None:
+    """The limit below which a relative gate never fails, in the metric's unit."""
+    if gate.floor is None and gate.metric.name.startswith("latency."):
+        return LATENCY_FLOOR_S
+    return gate.floor
+
+
 def _limit(gate: Gate, measures: Measures) -> tuple[float | None, str]:
     """The limit in the metric's unit, and how it came about where that is not plain."""
     if gate.relative_to is None:
@@ -73,9 +94,7 @@ def _limit(gate: Gate, measures: Measures) -> tuple[float | None, str]:
     if reference is None:
         return None, _why_missing(gate.relative_to, measures)
     limit = gate.limit * reference
-    floor = gate.floor
-    if floor is None and gate.metric.name.startswith("latency."):
-        floor = LATENCY_FLOOR_S
+    floor = _floor(gate)
     if floor is None or gate.comparison not in _UPPER or limit >= floor:
         return limit, ""
     written = _number(limit, METRIC_KINDS[gate.metric.name].unit)

@@ -50,7 +50,8 @@ class Stage(Enum):
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What the run ran on. `settings` are server settings that differ from the shipped defaults, `notes`
-    what a reader should know about the database that was provided (how copies were made, what was off).
+    what a reader should know about the database that was provided (how copies were made, what was off),
+    `limits` what a container may use, by name.
     """
 
     provisioner: str  # embedded, docker, local, dsn: never the address
@@ -62,6 +63,7 @@ class Environment:
     python_version: str
     settings: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    limits: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

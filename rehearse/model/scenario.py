@@ -11,12 +11,40 @@ from rehearse.model.workload import Protocol, ScriptSource
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What a container may use; None: no limit but the engine's own. `tmpfs`: its files are in memory."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    shm_size_bytes: int | None = None
+    tmpfs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """A server's settings as its owner exported them, in the order of `file`: names in lower case, values
+    as in postgresql.conf. They may hold passwords (`primary_conninfo`), and are kept out of every record.
+    """
+
+    file: str
+    values: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseSpec:
-    """`provision` is `embedded`, `docker:IMAGE`, `local:BINDIR`, or a DSN (kept out of every report)."""
+    """`provision` is `embedded`, `docker:IMAGE`, `local:BINDIR`, or a DSN (kept out of every report).
+
+    `settings` come on top of `production`, the settings of another server, of which is taken over what
+    can be. `extensions`, then the SQL of `init`, are made in the database before its schema.
+    """
 
     engine: EngineName = EngineName.POSTGRES
     provision: str = field(default="embedded", repr=False)  # a DSN may hold a password
     settings: tuple[tuple[str, str], ...] = ()
+    production: ServerSettings | None = None
+    extensions: tuple[str, ...] = ()
+    init: tuple[SqlFile, ...] = ()
+    container: ContainerSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,8 +239,14 @@ def test_some_noise_in_the_baseline_does_no_harm() -> None:
     assert concluded(Case(record(RUN), noisy)).verdict is Verdict.GO
 
 
-def test_a_restless_baseline_is_told() -> None:
+def test_a_restless_baseline_does_no_harm_where_the_gates_hold_against_its_quieter_half_too() -> None:
     restless = samples(end_ns=end_of(RUN)[1], blocked=[Blocked(2 * S, 3 * S)])
+    assert concluded(Case(record(RUN), restless)).verdict is Verdict.GO
+
+
+def test_a_restless_baseline_is_told_where_a_gate_would_lean_on_it() -> None:
+    slow = Blocked(START + S // 10, START + S // 10 + 500 * MS)
+    restless = samples(end_ns=end_of(RUN)[1], blocked=[Blocked(2 * S, 3 * S), slow])
     judgement = concluded(Case(record(RUN), restless))
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "baseline-noisy" in {f.rule for f in judgement.findings}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
+from rehearse.judge.gates import holds_against_quieter_half
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.traffic import Span, Traffic, span_of
 from rehearse.model.record import Phase
@@ -52,13 +53,21 @@ def _halves(facts: Facts, span: Span) -> Iterable[Finding]:
         yield _finding("one half of the baseline has no transactions at all", _LONGER)
         return
     low, high = sorted((first, second))
-    if high > _FACTOR * low and high - low > _DIFFERENCE_S:
+    if high > _FACTOR * low and high - low > _DIFFERENCE_S and not settled_by_either_half(facts):
         yield _finding(
             f"the halves of the baseline differ too much: their 99th percentiles are "
             f"{wording.seconds(first)} and {wording.seconds(second)}",
             "Lengthen the warm-up, lower the rate, or give the machine less else to do.",
             (Quantity(high - low, Unit.SECONDS), Quantity(_DIFFERENCE_S, Unit.SECONDS)),
         )
+
+
+def settled_by_either_half(facts: Facts) -> bool:
+    """Whether every gate that compares with the baseline holds against the quieter half of it too: then it
+    does not matter how noisy the other one was.
+    """
+    gates = [gate for gate in facts.record.scenario.gates if gate.relative_to is not None]
+    return all(holds_against_quieter_half(gate, facts.measures) for gate in gates)
 
 
 def _finding(message: str, mend: str, numbers: tuple[Quantity, Quantity] | None = None) -> Finding:

@@ -1,0 +1,133 @@
+"""The traffic made ready: scripts given or inferred, the values they draw, the tables they lock."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rehearse.acts.loading import Base
+from rehearse.dataset.fresh import fresh_pool
+from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.footprint import footprint
+from rehearse.engines.postgres.introspect import introspect
+from rehearse.engines.postgres.sampling import sample_pool
+from rehearse.errors import ScenarioError
+from rehearse.model.record import ScriptInfo
+from rehearse.model.scenario import Scenario
+from rehearse.model.schema import Schema, Table
+from rehearse.model.target import Target
+from rehearse.model.workload import Footprint, Pool, PoolKey, ScriptSource
+from rehearse.workload.infer import infer_workload
+from rehearse.workload.script import Script, parse_script
+
+# Enough for every insert of a rehearsal of ordinary length; one that runs out is reported as skipped.
+_MOST_FRESH = 400_000
+_SAMPLED = 20_000
+
+
+Variables = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """What the driver sends."""
+
+    scripts: tuple[Script, ...]
+    pools: tuple[Pool, ...]
+    infos: tuple[ScriptInfo, ...]
+    inferred: bool
+
+
+def make_cast(base: Base, scenario: Scenario) -> Cast:
+    """Parse the scenario's scripts, or infer a workload, and draw the pools that they need."""
+    sources: tuple[ScriptSource, ...] = scenario.workload.scripts
+    inferred = not sources
+    if inferred:
+        rows = {facts.relation: facts.rows for facts in base.tables}
+        sources = infer_workload(base.schema, base.preview.touched, rows, generated=base.generated)
+        if not sources:
+            raise ScenarioError(
+                "no traffic can be inferred: the migration touches no table that has rows",
+                "give the application's own transactions with --workload FILE",
+            )
+    scripts = tuple(parse_script(source) for source in sources)
+    infos = tuple(
+        ScriptInfo(source.name, source.weight, script.statements, inferred)
+        for source, script in zip(sources, scripts, strict=True)
+    )
+    keys = frozenset[PoolKey]().union(*(script.pool_keys for script in scripts))
+    return Cast(scripts, tuple(_pools(base, scenario, keys)), infos, inferred)
+
+
+def _pools(base: Base, scenario: Scenario, keys: Iterable[PoolKey]) -> Iterable[Pool]:
+    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in sorted(keys, key=lambda key: (key.kind, key.table, key.column)):
+        wanted[key.kind, key.table].append(key.column)
+    with connect(base.target, "rehearse") as connection:
+        for (kind, name), columns in wanted.items():
+            table = _table(base.schema, name, columns)
+            if kind == "fresh":
+                if table.relation not in base.generated:
+                    raise ScenarioError(
+                        f"fresh({name}...) needs generated rows, and {name} is loaded from a file",
+                        "use sample() or random()",
+                    )
+                yield fresh_pool(base.plan, table.relation, columns, _fresh_count(scenario), name)
+            else:
+                yield sample_pool(connection, name, table.relation, columns, _SAMPLED, scenario.seed)
+
+
+def _fresh_count(scenario: Scenario) -> int:
+    """Rows for the phases of known length and a migration of some minutes."""
+    lengths = scenario.workload.phases
+    seconds = (
+        lengths.warm_up_s + lengths.baseline_s + lengths.recovery_s + min(scenario.migration.timeout_s, 300)
+    )
+    return min(_MOST_FRESH, round(scenario.workload.rate * seconds))
+
+
+def _table(schema: Schema, name: str, columns: Sequence[str]) -> Table:
+    table = schema.find(name)
+    if table is None:
+        names = [str(t.relation) for t in schema.tables]
+        raise ScenarioError(
+            f"a script draws from the table {name}, which the schema does not have", _near(name, names)
+        )
+    known = [column.name for column in table.columns]
+    for column in columns:
+        if column not in known:
+            raise ScenarioError(
+                f"a script draws from {name}.{column}, which {name} does not have", _near(column, known)
+            )
+    return table
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def footprints(target: Target, cast: Cast, variables: Variables) -> tuple[Footprint, ...]:
+    """The tables and modes that each script locks, found by running it in a transaction that is undone."""
+    with connect(target, "rehearse") as connection:
+        return tuple(footprint(connection, script, cast.pools, variables) for script in cast.scripts)
+
+
+def sampled_pools(target: Target, scripts: Sequence[Script], seed: int) -> tuple[Pool, ...]:
+    """What `sample()` draws from, for scripts that are sent to a database that nobody generated."""
+    keys = frozenset[PoolKey]().union(*(script.pool_keys for script in scripts))
+    if not keys:
+        return ()
+    wanted: dict[str, list[str]] = defaultdict(list)
+    with connect(target, "rehearse") as connection:
+        schema = introspect(connection)
+        for key in sorted(keys, key=lambda key: (key.table, key.column)):
+            if key.kind == "fresh":
+                raise ScenarioError(f"fresh({key.table}.{key.column}) needs generated rows", "use random()")
+            wanted[key.table].append(key.column)
+        return tuple(
+            sample_pool(connection, name, _table(schema, name, columns).relation, columns, _SAMPLED, seed)
+            for name, columns in wanted.items()
+        )

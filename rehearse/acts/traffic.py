@@ -1,0 +1,196 @@
+"""The traffic trial: the workload runs before, while and after the migration does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rehearse.acts.watch import Watch
+from rehearse.migrate.run import run_migration
+from rehearse.model.migration import MigrationRun, MigrationState
+from rehearse.model.record import Phase, PhaseSpan, Stage, Trial, TrialKind
+from rehearse.model.scenario import Scenario
+from rehearse.model.target import Target
+from rehearse.model.waits import LockWait
+from rehearse.model.workload import Pool, SampleColumns
+from rehearse.observe.observer import Observer
+from rehearse.observe.waits import migration_wait_ns
+from rehearse.workload.adversaries import Adversaries
+from rehearse.workload.driver import Driver
+from rehearse.workload.script import Script
+
+# An instant change still has to be met by some transactions that were due in its phase.
+SHORTEST_MIGRATION_PHASE_NS = 1_000_000_000
+# After the last phase, what is due gets this long to finish before it counts as unfinished.
+DRAIN_S = 20.0
+_TICK_S = 0.1
+_STAGES = {
+    Phase.WARM_UP: Stage.WARM_UP,
+    Phase.BASELINE: Stage.BASELINE,
+    Phase.MIGRATION: Stage.MIGRATION,
+    Phase.RECOVERY: Stage.RECOVERY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSetup:
+    """What one traffic trial needs: a database of its own, and the traffic ready to be sent."""
+
+    target: Target
+    scenario: Scenario
+    scripts: tuple[Script, ...]
+    pools: tuple[Pool, ...]
+    spool: Path
+
+
+class _MigrationThread:
+    """Runs the migration beside the trial's own loop. It is a daemon: a trial that is broken off does not
+    wait for it, and the database it works on is dropped with force.
+    """
+
+    def __init__(self, target: Target, scenario: Scenario) -> None:
+        self.state = MigrationState()
+        self._result: MigrationRun | None = None
+        self._error: BaseException | None = None
+        self._target, self._spec = target, scenario.migration
+        self._thread = threading.Thread(target=self._work, name="migration", daemon=True)
+
+    def _work(self) -> None:
+        try:
+            self._result = run_migration(
+                self._target,
+                self._spec.up,
+                self._spec.transaction,
+                timeout_s=self._spec.timeout_s,
+                on_state=self._set_state,
+            )
+        except BaseException as error:  # handed to the thread that waits for it
+            self._error = error
+
+    def _set_state(self, state: MigrationState) -> None:
+        self.state = state
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def result(self) -> MigrationRun:
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+
+class TrafficTrial:
+    """One run of the acts warm-up, baseline, migration, recovery."""
+
+    def __init__(self, setup: TrafficSetup, watch: Watch) -> None:
+        self._setup = setup
+        self._watch = watch
+        self._spans: list[PhaseSpan] = []
+        self._migration = _MigrationThread(setup.target, setup.scenario)
+        workload = setup.scenario.workload
+        self._driver = Driver(
+            setup.target, setup.scripts, setup.pools, workload, setup.scenario.seed, setup.spool
+        )
+        self._observer = Observer(
+            setup.target,
+            scripts={text: script.name for script in setup.scripts for text in script.statements},
+            migration=lambda: self._migration.state,
+            traffic=self._driver.live,
+        )
+
+    def run(self) -> tuple[Trial, SampleColumns]:
+        """The trial and its samples. Whatever happens, no session of ours is left running."""
+        lengths = self._setup.scenario.workload.phases
+        with ExitStack() as stack:
+            stack.callback(self._driver.abort)
+            adversaries = Adversaries(self._setup.target, self._setup.scenario.adversaries)
+            adversaries.check()
+            stack.callback(adversaries.stop)
+            now = self._driver.start()
+            self._observer.start()
+            stack.callback(self._observer.stop)
+            now = self._timed(Phase.WARM_UP, now, lengths.warm_up_s)
+            now = self._timed(Phase.BASELINE, now, lengths.baseline_s)
+            now = self._invite(adversaries, now)
+            run, now = self._migrate(now)
+            self._timed(Phase.RECOVERY, now, lengths.recovery_s)
+            samples = self._driver.stop(DRAIN_S)
+            notes = adversaries.stop()
+            missing = tuple(spec.kind for spec in adversaries.missing())
+            observation = self._observer.stop()
+        baseline = self._spans[1]
+        trial = Trial(
+            kind=TrialKind.TRAFFIC,
+            phases=tuple(self._spans),
+            migration=_with_waits(run, observation.waits),
+            waits=observation.waits,
+            resources=observation.resources,
+            observer=observation.cost,
+            driver=self._driver.health((baseline.start_ns, baseline.end_ns)),
+            missing_adversaries=missing,
+            notes=notes,
+        )
+        return trial, samples
+
+    def _timed(self, phase: Phase, start_ns: int, length_s: float) -> int:
+        """Stay in `phase` for `length_s`; returns its end."""
+        self._watch.entered(_STAGES[phase], tuple(self._spans))
+        end_ns = start_ns + round(length_s * 1e9)
+        while (left := end_ns - time.monotonic_ns()) > 0:
+            time.sleep(min(_TICK_S, left / 1e9))
+            self._tick(phase, start_ns, length_s)
+        self._spans.append(PhaseSpan(phase, start_ns, end_ns))
+        return end_ns
+
+    def _invite(self, adversaries: Adversaries, now_ns: int) -> int:
+        """Start the adversaries, those that come before the migration first; returns when it is to start."""
+        specs: Sequence[float] = [spec.start_s for spec in self._setup.scenario.adversaries]
+        ahead_s = max([0.0, *(-start for start in specs)])
+        start_ns = now_ns + round(ahead_s * 1e9)
+        if specs:
+            adversaries.start(start_ns)
+            while (left := start_ns - time.monotonic_ns()) > 0:
+                time.sleep(min(_TICK_S, left / 1e9))
+                self._tick(Phase.BASELINE, now_ns, ahead_s)
+        return time.monotonic_ns()
+
+    def _migrate(self, start_ns: int) -> tuple[MigrationRun, int]:
+        self._watch.entered(Stage.MIGRATION, tuple(self._spans))
+        self._migration.start()
+        while self._migration.running:
+            time.sleep(_TICK_S / 4)
+            self._tick(Phase.MIGRATION, start_ns, None)
+        run = self._migration.result()
+        end_ns = max(run.ended_ns, start_ns + SHORTEST_MIGRATION_PHASE_NS)
+        while time.monotonic_ns() < end_ns:
+            time.sleep(_TICK_S / 4)
+            self._tick(Phase.MIGRATION, start_ns, None)
+        self._spans.append(PhaseSpan(Phase.MIGRATION, start_ns, end_ns))
+        return run, end_ns
+
+    def _tick(self, phase: Phase, start_ns: int, length_s: float | None) -> None:
+        self._watch.tick(
+            _STAGES[phase],
+            start_ns,
+            length_s,
+            self._driver.live(),
+            self._observer.blocked(),
+            self._migration.state,
+        )
+
+
+def _with_waits(run: MigrationRun, waits: tuple[LockWait, ...]) -> MigrationRun:
+    """`run` with the time that each statement itself waited for locks."""
+    statements = tuple(
+        replace(statement, waited_ns=migration_wait_ns(waits, statement)) for statement in run.statements
+    )
+    return replace(run, statements=statements)
