@@ -252,6 +252,12 @@ def test_a_restless_baseline_is_told_where_a_gate_would_lean_on_it() -> None:
     assert "baseline-noisy" in {f.rule for f in judgement.findings}
 
 
+def test_company_that_was_not_there_is_told() -> None:
+    judgement = concluded(trial(missing_adversaries=("long-reader",))(go()))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert [f.subject for f in judgement.findings if f.rule == "adversary-missing"] == ["long-reader"]
+
+
 def test_a_baseline_full_of_errors_is_told() -> None:
     failing = samples(end_ns=end_of(RUN)[1], failing=[Failing(WRITE, "23505", 0, 60 * S, every=5)])
     judgement = concluded(Case(record(RUN), failing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rehearse.judge.rules import (
+    adversary_missing,
     baseline_noisy,
     breaks_running_application,
     data_loss,
@@ -47,6 +48,7 @@ MEASURED: tuple[Rule, ...] = (
     query_regression.RULE,
     workload_missed_table.RULE,
     driver_behind.RULE,
+    adversary_missing.RULE,
     baseline_noisy.RULE,
     sampler_gap.RULE,
 )
