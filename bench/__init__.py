@@ -1,0 +1,1 @@
+"""Benchmarks: us beside our peers, on one server in one run."""

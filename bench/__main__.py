@@ -1,0 +1,27 @@
+"""Every benchmark, one after the other: `python -m bench [NAME ...]`; `make bench` runs them all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = ("driver", "tail", "observer", "load")
+
+
+def main() -> int:
+    """Run those that are named, or all. A benchmark is a process of its own, so that none warms another."""
+    wanted = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in wanted if name not in BENCHMARKS]
+    if unknown:
+        sys.stderr.write(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}\n")
+        return 2
+    worst = 0
+    for name in wanted:
+        sys.stdout.write(f"== {name}\n")
+        sys.stdout.flush()
+        worst = max(worst, subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode)  # noqa: S603 - our own modules
+    return worst
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
