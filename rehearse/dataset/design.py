@@ -177,7 +177,7 @@ class Designer:
             others = [
                 quote_name(other.name)
                 for other, reference in zip(self.allotment.links, references, strict=True)
-                if set(reference.columns) & set(link.columns) and other is not link
+                if set(reference.columns) & set(link.columns) and other is not link and not other.soft
             ]
             reason = (
                 f"its foreign key {quote_name(link.name)} shares columns with {', '.join(others)} in a way "
@@ -201,4 +201,6 @@ class Designer:
         ]
         if column.name not in free or (link.whole_match and len(free) < len(link.columns)):
             return None
-        return Nulls(self.allotment.key(link.name, "null"), _NULL_PERCENT)
+        # the first rows of a tree have nothing before them to refer to
+        roots = self.allotment.strata(link) if link.parent == self.allotment.need.relation else 0
+        return Nulls(self.allotment.key(link.name, "null"), _NULL_PERCENT, roots)

@@ -143,5 +143,5 @@ class Generator:
 
 
 def _with_nulls(series: pl.Series, rows: Rows, nulls: Nulls) -> pl.Series:
-    keep = pl.Series(below(rows, nulls.key, 100) >= np.uint64(nulls.percent))
+    keep = pl.Series((below(rows, nulls.key, 100) >= nulls.percent) & (rows >= nulls.below))
     return series.zip_with(keep, pl.Series([None], dtype=series.dtype).new_from_index(0, len(series)))

@@ -224,12 +224,15 @@ def _without_circles(found: Links) -> Links:
             if link.parent == relation and any(link.column_for(column) == column for column in mine):
                 role = ITSELF
                 mine = [column for column in mine if link.column_for(column) != column]
-            back = any(_comes_back(decided, (relation, c), (link.parent, link.column_for(c))) for c in mine)
-            if back or not mine:
+            trial = dict(decided)
+            for column in mine:
+                # one after the other: two columns of one link can close a circle between them
+                if not _comes_back(trial, (relation, column), (link.parent, link.column_for(column))):
+                    trial[relation, column] = (link.parent, link.column_for(column))
+            if not mine or not all((relation, column) in trial for column in mine):
                 settled.append(replace(link, role=IMPLIED))
                 continue
-            for column in mine:
-                decided[relation, column] = (link.parent, link.column_for(column))
+            decided = trial
             settled.append(replace(link, role=role, decides=tuple(mine)))
         result[relation] = tuple(settled)
     return result

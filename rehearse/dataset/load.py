@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -39,7 +40,10 @@ _SLICE_ROWS = 4 * CHUNK_ROWS
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """Where a load stands: rows of `table` that are through `stage` (copy, index or analyze)."""
+    """Where a load stands: rows of `table` that are through `stage` (copy, index or analyze).
+
+    `rows_per_second` is over all tables since the stage began.
+    """
 
     table: Relation
     rows_done: int
@@ -161,9 +165,15 @@ class _Loader:
         return job
 
     def _rebuild(self, suspension: Suspension) -> None:
-        """Largest tables first: the streams end at about the same time."""
+        left = Counter(index.table for index in suspension.indexes)
+
+        def done(table: Relation) -> None:
+            left[table] -= 1
+            rows = self.plan.rows.get(table, 0)
+            self.report.add("index", table, rows if left[table] == 0 else 0)
+
         self.report.begin("index")
-        jobs = list(rebuild_jobs(suspension.indexes, lambda table: self.report.add("index", table, 0)))
+        jobs = list(rebuild_jobs(suspension.indexes, done))
         in_parallel(self.target, jobs, streams=self.streams, replica=False)
         broken = suspension.left_behind(self.connection)
         if broken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rehearse.dataset.allotment import Allotment, Surroundings
 from rehearse.dataset.counts import Targets, targets
@@ -80,11 +80,15 @@ class _Planner:
         for relation in self.needs:
             count = self.rows[relation]
             generated = relation not in self.loaded and not is_imaginary(relation)
-            if count == 0:  # an empty table may well have columns that cannot be filled
+            designer = Designer(Allotment(self.needs[relation], self.links[relation], around), max(1, count))
+            try:
+                made[relation] = replace(designer.recipe(generated=generated), rows=count)
+            except DatasetError:
+                if count:
+                    raise
+                # an empty table may well have columns that cannot be filled: no fresh rows either
                 made[relation] = TableRecipe(relation, 0, (), limit=0, generated=generated)
                 continue
-            designer = Designer(Allotment(self.needs[relation], self.links[relation], around), count)
-            made[relation] = designer.recipe(generated=generated)
             self.notes += designer.notes
         return made
 

@@ -114,10 +114,11 @@ Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within
 
 @dataclass(frozen=True, slots=True)
 class Nulls:
-    """A share of the rows, in percent, that have no value."""
+    """A share of the rows, in percent, that have no value, and the first `below` rows besides."""
 
     key: int
     percent: int
+    below: int = 0
 
 
 @dataclass(frozen=True, slots=True)

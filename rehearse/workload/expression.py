@@ -10,7 +10,6 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import singledispatch
 
 from rehearse.model.workload import PoolKey
 
@@ -197,35 +196,19 @@ def walk(expression: Expression) -> Iterator[Expression]:
         yield from walk(child)
 
 
-@singledispatch
-def children(expression: Expression) -> tuple[Expression, ...]:  # noqa: ARG001 - others are registered
+def children(expression: Expression) -> tuple[Expression, ...]:
     """The direct parts of an expression."""
-    return ()
-
-
-@children.register
-def _(expression: Unary) -> tuple[Expression, ...]:
-    return (expression.operand,)
-
-
-@children.register
-def _(expression: Binary) -> tuple[Expression, ...]:
-    return (expression.left, expression.right)
-
-
-@children.register
-def _(expression: Is) -> tuple[Expression, ...]:
-    return (expression.operand,)
-
-
-@children.register
-def _(expression: Case) -> tuple[Expression, ...]:
-    return (*(part for branch in expression.branches for part in branch), expression.default)
-
-
-@children.register
-def _(expression: Call) -> tuple[Expression, ...]:
-    return expression.arguments
+    match expression:
+        case Unary() | Is():
+            return (expression.operand,)
+        case Binary():
+            return (expression.left, expression.right)
+        case Case():
+            return (*(part for branch in expression.branches for part in branch), expression.default)
+        case Call():
+            return expression.arguments
+        case _:
+            return ()
 
 
 class _Parser:

@@ -181,8 +181,6 @@ class Loop:
             0,
             session.free_since_ns <= scheduled_ns,
         )
-        session.fast = False
-        session.started_ns = NEVER
         session.free_since_ns = now
         self._next(session, now)
 
@@ -198,13 +196,17 @@ class Loop:
             rows = program.rows
             row = None if rows is None or session.unprepared else next(rows)
             if row is None:
+                session.fast = False
                 if self._begin_slowly(session, program):
                     return
                 continue
-            session.row = row
-            session.heads = heads = program.heads
+            heads = program.heads
+            if session.heads is not heads:
+                session.heads = heads
+                session.last_step = len(heads) - 1
+            if session.last_step:
+                session.row = row
             session.step = 0
-            session.last_step = len(heads) - 1
             session.fast = True
             try:
                 session.send(heads[0], row[0])
@@ -213,6 +215,8 @@ class Loop:
             except OperationalError:
                 self._lose(session)
             return
+        session.fast = False
+        session.started_ns = NEVER
         self._free.append(session)
 
     # -- everything else -----------------------------------------------------------------------------

@@ -100,31 +100,31 @@ def listed(columns: tuple[str, ...]) -> str:
 def tables(draw: st.DrawFn, name: str, earlier: list[Made]) -> tuple[str, Made]:
     columns = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
     types = {column: draw(ANY_TYPE) for column in columns}
-    clauses: list[str] = []
-    for parent in draw(st.lists(st.sampled_from(earlier), max_size=2)) if earlier else []:
-        if parent.keys:
-            clauses.append(draw(references(parent, columns, types)))
-    keyable = tuple(column for column in columns if "[" not in types[column] and types[column] != "point")
-    keys: list[tuple[str, ...]] = []
+    parents = draw(st.lists(st.sampled_from(earlier), max_size=2)) if earlier else []
+    clauses = [draw(references(parent, columns, types)) for parent in parents if parent.keys]
+    keyable = [column for column in columns if "[" not in types[column] and types[column] != "point"]
+    keys: dict[frozenset[str], tuple[str, ...]] = {}
     for _ in range(draw(st.integers(0, 2)) if keyable else 0):
-        key = tuple(draw(st.lists(st.sampled_from(keyable), min_size=1, max_size=3, unique=True)))
-        if set(key) not in map(set, keys):
-            keys.append(key)
-            clauses.append(f"{'PRIMARY KEY' if len(keys) == 1 else 'UNIQUE'} ({listed(key)})")
-    if keys and draw(st.booleans()):
-        clauses.append(draw(references(Made(name, types, tuple(keys)), [], types, columns)))
-    for column in columns:
-        if types[column] in CHECKS and draw(st.integers(0, 3)) == 0:
-            clauses.append(
-                f"CHECK ({draw(st.sampled_from(CHECKS[types[column]])).format(*[quote(column)] * 2)})"
-            )
-    if draw(st.booleans()) and len(columns) > 1 and types[columns[0]] == types[columns[1]] == "int":
-        clauses.append(f"CHECK ({quote(columns[0])} < {quote(columns[1])})")
-    definitions = [
-        f"{quote(column)} {types[column]}{' NOT NULL' if draw(st.booleans()) else ''}" for column in types
-    ]
-    sql = f"CREATE TABLE {quote(name)} ({', '.join([*definitions, *clauses])});"
-    return sql, Made(name, types, tuple(keys))
+        key = draw(st.lists(st.sampled_from(keyable), min_size=1, max_size=3, unique=True))
+        keys.setdefault(frozenset(key), tuple(key))
+    words = ["PRIMARY KEY", "UNIQUE"]
+    clauses += [f"{word} ({listed(key)})" for word, key in zip(words, keys.values(), strict=False)]
+    made = Made(name, types, tuple(keys.values()))
+    if draw(st.booleans()) and keys:
+        clauses.append(draw(references(made, [], types, columns)))
+    clauses += draw(checks(types))
+    definitions = [f"{quote(c)} {types[c]}{' NOT NULL' if draw(st.booleans()) else ''}" for c in types]
+    return f"CREATE TABLE {quote(name)} ({', '.join([*definitions, *clauses])});", made
+
+
+@st.composite
+def checks(draw: st.DrawFn, types: dict[str, str]) -> list[str]:
+    chosen = [column for column in types if types[column] in CHECKS and draw(st.integers(0, 3)) == 0]
+    conditions = [draw(st.sampled_from(CHECKS[types[c]])).format(*[quote(c)] * 2) for c in chosen]
+    numbers = [column for column in types if types[column] == "int"]
+    if draw(st.booleans()) and len(numbers) > 1:
+        conditions.append(f"{quote(numbers[0])} < {quote(numbers[1])}")
+    return [f"CHECK ({condition})" for condition in conditions]
 
 
 @st.composite
@@ -136,7 +136,7 @@ def references(
     mine = []
     for column in key:
         fitting = [c for c in (among or columns) if types[c] == parent.types[column] and c not in mine]
-        if fitting and draw(st.booleans()):
+        if draw(st.booleans()) and fitting:
             mine.append(draw(st.sampled_from(fitting)))
         else:
             new = f"ref{len(types)}"
@@ -168,14 +168,15 @@ def test_any_schema_loads_or_is_refused(database: Target, schema: str, rows: int
     with connect(database, "rehearse") as connection:
         connection.execute(schema)
         before = introspect(connection)
+        refusal = None
         try:
             plan = plan_dataset(before, None, RowCounts(rows), touched=frozenset(), loaded={}, seed=9)
             load(database, plan, on_progress=lambda _: None)
         except DatasetError as error:
+            refusal = error
+        if refusal is not None:
             event("refused")
-            # before a single row is in, and not because the server found a row wrong
-            assert "load the table from a SQL file" in error.mend
-            assert "violates" not in error.what
+            assert refusal.mend == "load the table from a SQL file"
             return
         event("loaded")
         for relation, count in plan.rows.items():

@@ -161,7 +161,9 @@ def insert(connection: Connection, statement: LiteralString, pool: Pool) -> None
 
 def test_fresh_rows_go_on_where_the_load_ended(database: Target, connection: Connection) -> None:
     connection.execute(SHOP + "CREATE TABLE flags (v bool UNIQUE, kind char(1) UNIQUE)")
-    plan = plan_dataset(introspect(connection), None, RowCounts(1000), touched=frozenset(), loaded={}, seed=5)
+    connection.execute("CREATE TABLE visits (id int PRIMARY KEY, page text)")
+    rows = RowCounts(1000, (("visits", 0),))
+    plan = plan_dataset(introspect(connection), None, rows, touched=frozenset(), loaded={}, seed=5)
     load(database, plan, on_progress=lambda _: None)
     customers = fresh_pool(plan, Relation("public", "customers"), ["id", "email"], 200, "customers")
     orders = fresh_pool(plan, Relation("public", "orders"), ["customer_id", "slot", "body"], 200, "orders")
@@ -169,6 +171,9 @@ def test_fresh_rows_go_on_where_the_load_ended(database: Target, connection: Con
     insert(connection, "INSERT INTO customers (id, email) VALUES (%s, %s)", customers)
     insert(connection, "INSERT INTO orders (customer_id, slot, body) VALUES (%s, %s, %s)", orders)
     assert fresh_pool(plan, Relation("public", "flags"), ["v"], 10, "flags").rows == 0
+    # a table that was left empty still has rows to come
+    empty = fresh_pool(plan, Relation("public", "visits"), ["id", "page"], 10, "visits")
+    assert empty.columns["id"] == [str(n).encode() for n in range(1, 11)]
     with pytest.raises(DatasetError, match=r"emall is not a column that is generated; did you mean email"):
         fresh_pool(plan, Relation("public", "customers"), ["emall"], 1, "customers")
 

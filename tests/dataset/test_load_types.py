@@ -178,7 +178,8 @@ CREATE TABLE lines (tenant uuid, customer int, product bigint, sale_customer int
     PRIMARY KEY (tenant, n), boss int, FOREIGN KEY (tenant, boss) REFERENCES lines,
     FOREIGN KEY (tenant, sale_customer) REFERENCES customers,
     FOREIGN KEY (tenant, customer, product) REFERENCES sales);
-CREATE TABLE guests (org uuid, id int, host int, PRIMARY KEY (org, id), FOREIGN KEY (org, host) REFERENCES guests);
+CREATE TABLE guests (org uuid, id int, host int, PRIMARY KEY (org, id),
+    FOREIGN KEY (org, host) REFERENCES guests);
 CREATE TABLE rooms (org uuid, id int, PRIMARY KEY (org, id));
 CREATE TABLE stays (org uuid NOT NULL, id int, guest int NOT NULL, room int NOT NULL, after int,
     PRIMARY KEY (org, id), UNIQUE (guest, room, org), FOREIGN KEY (org, guest) REFERENCES guests,
