@@ -10,7 +10,7 @@ import types
 import typer
 
 from rehearse import __version__
-from rehearse.cli import clean, compare, data, doctor, explain, judge, report, run, traffic
+from rehearse.cli import clean, compare, data, doctor, explain, judge, report, run, traffic, workload
 from rehearse.errors import ExitCode, RehearseError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.command("traffic")(traffic.traffic)
 app.add_typer(data.app, name="data")
+app.add_typer(workload.app, name="workload")
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 

@@ -1,0 +1,1 @@
+"""Workloads out of what production left behind: server logs, statement statistics, the schema."""

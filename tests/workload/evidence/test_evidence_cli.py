@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from rehearse.cli.main import app
+from rehearse.engines.postgres.connect import connect
+from rehearse.model.target import Target
+from rehearse.scenario.load import load_scenario
+
+LOG = "2026-03-01 12:00:0{n}.000 UTC [1] LOG:  duration: 0.1 ms  statement: {text}\n"
+SCHEMA = "CREATE TABLE t (id int PRIMARY KEY, note text);"
+
+
+def dsn(target: Target) -> str:
+    assert target.password is not None
+    password = target.password.reveal()
+    return f"postgresql://{target.user}:{password}@{target.host}:{target.port}/{target.dbname}"
+
+
+def test_a_log_becomes_scripts_that_a_scenario_takes(tmp_path: Path) -> None:
+    log, schema, out = tmp_path / "x.log", tmp_path / "s.sql", tmp_path / "scripts"
+    texts = [f"SELECT note FROM t WHERE id = {n}" for n in range(1, 6)] + ["SELECT gone FROM t WHERE id = 1"]
+    log.write_text("".join(LOG.format(n=n, text=text) for n, text in enumerate(texts)))
+    schema.write_text(SCHEMA)
+    result = CliRunner().invoke(
+        app, ["workload", "from-log", str(log), "--out", str(out), "--schema", str(schema)]
+    )
+    assert result.exit_code == 0, result.output
+    assert 'column "gone" does not exist' in result.output
+    (tmp_path / "up.sql").write_text("ALTER TABLE t ADD x int;")
+    scenario = tmp_path / "x.toml"
+    head = '[dataset]\nschema = "s.sql"\n[migration]\nup = "up.sql"\n'
+    scenario.write_text(head + (out / "workload.toml").read_text())
+    workload = load_scenario(scenario).workload
+    assert [source.name for source in workload.scripts] == ["select_t"]
+    assert workload.rate == 1.0
+
+
+def test_a_trace_is_replayed_faster_than_it_happened(tmp_path: Path, database: Target) -> None:
+    log = tmp_path / "x.log"
+    texts = ["BEGIN", "INSERT INTO t VALUES (1, 'x')", "COMMIT", "SELECT nope"]
+    log.write_text("".join(LOG.format(n=n, text=text) for n, text in enumerate(texts)))
+    with connect(database, "rehearse") as connection:
+        connection.execute(SCHEMA)
+    runner = CliRunner()
+    words = ["workload", "from-log", str(log), "--out", str(tmp_path / "t"), "--replay"]
+    assert runner.invoke(app, words).exit_code != 0
+    assert runner.invoke(app, [*words, "--keep-values"]).exit_code == 0
+    trace = str(tmp_path / "t" / "trace.jsonl")
+    result = runner.invoke(
+        app, ["workload", "replay", trace, "--dsn", dsn(database), "--speed", "10", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    assert '"ok": 3' in result.output
+    assert '"42703": 1' in result.output
+    with connect(database, "rehearse") as connection:
+        assert connection.execute("SELECT * FROM t").fetchall() == [(1, "x")]
