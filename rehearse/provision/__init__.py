@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from rehearse.model.scenario import DatabaseSpec
+from rehearse.provision.requirements import with_extensions
 from rehearse.provision.server import Server
 from rehearse.provision.table import choose
 
@@ -19,4 +20,4 @@ def provision(spec: DatabaseSpec, *, disposable: str | None = None) -> AbstractC
     DSN's database is not known to be expendable.
     """
     provisioner, request = choose(spec, disposable)
-    return provisioner(request)
+    return with_extensions(provisioner(request), spec)

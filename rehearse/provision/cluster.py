@@ -8,15 +8,16 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rehearse.engines.postgres.connect import connect
 from rehearse.errors import InputError, ProvisionError, RehearseError
 from rehearse.model.record import Environment
+from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import EngineName, Secret, Target
-from rehearse.provision import log, machine
+from rehearse.provision import log, machine, production
 from rehearse.provision.binaries import Installation, bring_within_reach
 from rehearse.provision.environment import describe
 from rehearse.provision.guarded import Account, Guarded
@@ -162,9 +163,22 @@ def own_server(install: Installation, name: str, request: Request) -> Iterator[S
         )
         locale = _initialise(cluster, guarded, version)
         server = OwnServer(cluster, guarded)
+        taken = _take_over(server, cluster, request.spec)
         place = ("its files are in memory, which no production's are",) if machine.in_memory(base) else ()
-        server.describe(name, (locale, *place, *notes_for(cluster.settings)))
+        server.describe(name, (locale, *place, *notes_for(cluster.settings), *taken))
         yield server
+
+
+def _take_over(server: OwnServer, cluster: Cluster, spec: DatabaseSpec) -> tuple[str, ...]:
+    """Start again with what can be had of production's settings; notes on what could not."""
+    takeover = production.examine(server.target, spec, machine.memory_bytes())
+    if takeover.taken:
+        _append_settings(cluster, takeover.taken)
+        try:
+            server.restart()
+        except ProvisionError as error:
+            raise InputError(f"with production's settings, {error.what}", production.mend(spec)) from error
+    return production.notes(takeover, spec)
 
 
 def _initialise(cluster: Cluster, guarded: Guarded, version: tuple[int, ...]) -> str:
@@ -210,6 +224,11 @@ def _initialise(cluster: Cluster, guarded: Guarded, version: tuple[int, ...]) ->
 def _configure(cluster: Cluster) -> None:
     settings = dict(cluster.settings)
     settings |= {"listen_addresses": _HOST, "unix_socket_directories": _socket_directory(cluster)}
+    _append_settings(cluster, settings)
+
+
+def _append_settings(cluster: Cluster, settings: Mapping[str, str]) -> None:
+    """The last of two lines that set the same counts."""
     lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
     with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.writelines(lines)

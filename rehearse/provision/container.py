@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rehearse.engines.postgres.connect import connect
-from rehearse.errors import InputError, ProvisionError, ServerLostError
+from rehearse.errors import EnvironmentFailure, InputError, ProvisionError, ServerLostError
 from rehearse.model.record import Environment
+from rehearse.model.scenario import ContainerSpec
 from rehearse.model.target import EngineName, Secret, Target
-from rehearse.provision import log
+from rehearse.provision import log, production
 from rehearse.provision.engine import engine_client, labels, plain, sweep_containers
 from rehearse.provision.environment import describe
-from rehearse.provision.limits import Limits, take_limits
+from rehearse.provision.limits import as_recorded, described, memory_mounts, resources
 from rehearse.provision.server import Request, Server
 from rehearse.provision.settings import notes_for, settings_for
 
@@ -34,18 +35,44 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @contextlib.contextmanager
 def provide(request: Request) -> Iterator[Server]:
     """A fresh server from an image that keeps the contract of the official `postgres` images."""
-    image = _checked(request)
-    limits, own = take_limits(request.spec.settings)
+    image = _Image(_checked(request))
+    spec, limits = request.spec, request.spec.container or ContainerSpec()
     with engine_client() as client:
         sweep_containers(client)
-        digest = _image_digest(client, image)
+        digest = image.find(client)
         info = client.info()
         memory_bytes = min(limits.memory_bytes or info["MemTotal"], info["MemTotal"])
-        settings = settings_for(memory_bytes, preload=[_PRELOAD], overrides=own)
-        with _running(image, limits, settings) as server:
-            notes = (f"image {image} ({digest})", limits.describe(), *notes_for(settings))
-            server.describe(notes, cpus=_cpus(limits, info["NCPU"]), memory_bytes=memory_bytes)
+        settings = settings_for(memory_bytes, preload=[_PRELOAD], overrides=spec.settings)
+        takeover = production.NOTHING
+        if spec.production is not None:
+            # a container of its own, because what one was started with cannot be changed
+            with _running(image, limits, settings) as asked:
+                takeover = production.examine(asked.target, spec, memory_bytes)
+            settings |= takeover.taken
+        with _running(image, limits, settings, production.mend(spec)) as server:
+            notes = (f"image {image.name} ({digest})", *described(limits), *notes_for(settings))
+            server.describe(
+                (*notes, *production.notes(takeover, spec)),
+                cpus=_cpus(limits, info["NCPU"]),
+                memory_bytes=memory_bytes,
+                limits=as_recorded(limits),
+            )
             yield server
+
+
+class _Image:
+    """An image by its name; once found, also where it keeps its data."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.volumes: tuple[str, ...] = ()
+
+    def find(self, client: Any) -> str:
+        """What the name stands for today; pulls the image if it is not there."""
+        found = _pulled(client, self.name)
+        self.volumes = tuple(found.attrs["Config"].get("Volumes") or ("/var/lib/postgresql",))
+        digests = found.attrs.get("RepoDigests") or [found.id]
+        return str(digests[0]).rpartition("@")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +84,10 @@ class _Address:
 class ContainerServer:
     """A server in a container. See `Server`."""
 
-    def __init__(self, container: Any, password: Secret) -> None:
+    def __init__(self, container: Any, password: Secret, *, in_memory: bool, mend: str) -> None:
         self._container = container
+        self._in_memory = in_memory
+        self._mend = mend
         self._password = password
         self._environment: Environment | None = None
         self._address = self._find_address()
@@ -94,15 +123,25 @@ class ContainerServer:
         return None
 
     def alive(self) -> bool:
-        """Whether the container runs."""
-        return self._status() == "running"
+        """Whether the container runs; if its engine does not say, whether the server takes a connection."""
+        try:
+            return self._status() == "running"
+        except _missing():
+            return False
+        except _engine_failures():
+            return _answers(self.target)
 
     def last_words(self) -> str:
         """Why it ended; also, while it runs, of a backend's crash that it got over."""
-        text = self._logs()
-        if self.alive():
-            return log.crash(text)
-        state = self._wrapped().attrs["State"]
+        try:
+            text = self._logs()
+            if self.alive():
+                return log.crash(text)
+            state = self._wrapped().attrs["State"]
+        except _missing():
+            return "somebody removed its container"
+        except _engine_failures() as error:
+            return f"the container engine does not answer: {plain(error)}"
         ending = "out of memory" if state.get("OOMKilled") else f"exit code {state.get('ExitCode')}"
         return "; ".join(part for part in (log.reason(text), ending) if part)
 
@@ -113,14 +152,23 @@ class ContainerServer:
 
     def restart(self) -> None:
         """Start the container again, recovering if it was killed. Its port may be another then."""
+        if self._in_memory:
+            raise EnvironmentFailure(
+                "a container whose files are in memory would lose them by a restart",
+                "leave container.tmpfs out",
+            )
         self._wrapped().restart()
         self._address = self._find_address()
         self.wait_ready()
 
-    def describe(self, notes: tuple[str, ...], *, cpus: int, memory_bytes: int) -> None:
+    def describe(
+        self, notes: tuple[str, ...], *, cpus: int, memory_bytes: int, limits: tuple[tuple[str, str], ...]
+    ) -> None:
         """Ask the server what it is, for `environment`."""
         with connect(self.target, "rehearse") as connection:
-            self._environment = describe(connection, "docker", notes, cpus=cpus, memory_bytes=memory_bytes)
+            self._environment = describe(
+                connection, "docker", notes, cpus=cpus, memory_bytes=memory_bytes, limits=limits
+            )
 
     def wait_ready(self) -> None:
         """Until it takes connections. The images' first, private start listens on no TCP port."""
@@ -132,9 +180,7 @@ class ContainerServer:
                 if not self.alive():
                     setting = log.bad_setting(self._logs())
                     if setting:
-                        raise InputError(
-                            f"the server did not start: {setting}", "mend [database.settings]"
-                        ) from error
+                        raise InputError(f"the server did not start: {setting}", self._mend) from error
                     raise ProvisionError(f"the server in the container ended: {self.last_words()}") from error
                 if time.monotonic() > deadline:
                     raise ProvisionError(f"no connection after {_READY_S:.0f} s: {error}") from error
@@ -158,6 +204,28 @@ class ContainerServer:
         return bytes(self._wrapped().logs(tail=200)).decode(errors="replace")
 
 
+def _engine_failures() -> tuple[type[Exception], ...]:
+    """What docker-py raises where the engine does not do as asked, or is gone."""
+    from docker.errors import DockerException  # noqa: PLC0415 - heavy
+
+    return DockerException, OSError
+
+
+def _missing() -> type[Exception]:
+    """What docker-py raises for a container that is not there."""
+    from docker.errors import NotFound  # noqa: PLC0415 - heavy
+
+    return NotFound  # type: ignore[no-any-return]  # docker-py has no types
+
+
+def _answers(target: Target) -> bool:
+    try:
+        connect(target, "rehearse").close()
+    except ServerLostError:
+        return False
+    return True
+
+
 def _checked(request: Request) -> str:
     image = request.argument.strip()
     if not image:
@@ -167,32 +235,31 @@ def _checked(request: Request) -> str:
     return image
 
 
-def _cpus(limits: Limits, processors: int) -> int:
+def _cpus(limits: ContainerSpec, processors: int) -> int:
     """Whole processors that the server may use."""
     return max(1, min(processors, int(limits.cpus))) if limits.cpus else processors
 
 
-def _image_digest(client: Any, image: str) -> str:
-    """What the name stands for today; pulls the image if it is not there."""
+def _pulled(client: Any, image: str) -> Any:
     from docker.errors import DockerException, ImageNotFound  # noqa: PLC0415 - heavy
 
     try:
         try:
-            found = client.images.get(image)
+            return client.images.get(image)
         except ImageNotFound:
             found = client.images.pull(image)
-            found = found[0] if isinstance(found, list) else found
+            return found[0] if isinstance(found, list) else found
     except DockerException as error:
         raise ProvisionError(
             f"image {image} is not there and cannot be pulled: {plain(error)}",
             "check the name and the registry, or pull it by hand",
         ) from error
-    digests = found.attrs.get("RepoDigests") or [found.id]
-    return str(digests[0]).rpartition("@")[2]
 
 
 @contextlib.contextmanager
-def _running(image: str, limits: Limits, settings: dict[str, str]) -> Iterator[ContainerServer]:
+def _running(
+    image: _Image, limits: ContainerSpec, settings: dict[str, str], mend: str = "mend [database.settings]"
+) -> Iterator[ContainerServer]:
     from docker.errors import DockerException  # noqa: PLC0415 - heavy
 
     password = Secret(secrets.token_urlsafe(24))
@@ -200,30 +267,33 @@ def _running(image: str, limits: Limits, settings: dict[str, str]) -> Iterator[C
         container = _container(image, limits, settings, password)
         try:
             container.start()
-            server = ContainerServer(container, password)
+            server = ContainerServer(container, password, in_memory=limits.tmpfs, mend=mend)
             server.wait_ready()
         except BaseException:
-            container.stop()
+            with contextlib.suppress(DockerException, OSError):
+                container.stop()
             raise
-    except (DockerException, ConnectionError, TimeoutError) as error:
-        raise ProvisionError(f"image {image} could not be started: {plain(error)}") from error
+    except (DockerException, OSError) as error:
+        raise ProvisionError(f"image {image.name} could not be started: {plain(error)}") from error
     try:
         yield server
     finally:
-        with contextlib.suppress(DockerException):  # removed by someone else: that is what we want
+        # removed by someone else: that is what we want; or the engine is gone: the next run sweeps up
+        with contextlib.suppress(DockerException, OSError):
             container.stop()
 
 
-def _container(image: str, limits: Limits, settings: dict[str, str], password: Secret) -> Any:
+def _container(image: _Image, limits: ContainerSpec, settings: dict[str, str], password: Secret) -> Any:
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - heavy
 
     flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     container: Any = (
-        DockerContainer(image)
+        DockerContainer(image.name)
         .with_command(["postgres", *flags])
         .with_envs(POSTGRES_USER=_USER, POSTGRES_PASSWORD=password.reveal(), POSTGRES_DB=_DATABASE)
-        .with_kwargs(**_resources(limits), labels=labels())
+        .with_kwargs(**resources(limits), labels=labels())
     )
+    container.tmpfs.update(memory_mounts(limits, image.volumes))
     client = container.get_docker_client()
     _without_missing_reaper(client.client)
     container.ports[f"{_PORT}/tcp"] = ("127.0.0.1", None) if _reached_by_loopback(client) else None
@@ -237,15 +307,6 @@ def _reached_by_loopback(client: Any) -> bool:
     from testcontainers.core.config import ConnectionMode  # noqa: PLC0415 - heavy
 
     return client.get_connection_mode() is ConnectionMode.docker_host and client.host() in _LOOPBACK
-
-
-def _resources(limits: Limits) -> dict[str, int]:
-    words = {"shm_size": limits.shared_memory_bytes}
-    if limits.cpus:
-        words["nano_cpus"] = int(limits.cpus * 1e9)
-    if limits.memory_bytes:
-        words |= {"mem_limit": limits.memory_bytes, "memswap_limit": limits.memory_bytes}
-    return words
 
 
 def _without_missing_reaper(client: Any) -> None:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.databases import RunDatabase, drop_unused, run_databases
 from rehearse.engines.postgres.guards import (
     MARKER_COMMENT,
     DatabaseState,
@@ -42,18 +43,48 @@ _REFUSED = ("service", "servicefile", "application_name", "fallback_application_
 def provide(request: Request) -> Iterator[Server]:
     """The server of that DSN, if its database is known to be disposable and more can be made beside it."""
     target = parse_dsn(request.argument)
-    if request.spec.settings:
+    if request.spec.settings or request.spec.production is not None:
         raise InputError(
             "settings are for servers of our own, and a DSN was given",
             "set them on that server, or leave [database.settings] out",
         )
     _require_named(target, request.disposable)
-    with connect(target, "rehearse") as connection:
+    # open to the end: a second run finds a session on the database, and keeps off
+    connection = connect(target, "rehearse")
+    try:
         state = _settled_state(connection)
         _require_disposable(target, state)
         _require_create(target, state)
-        environment = describe(connection, "dsn", _notes(state))
-    yield ExistingServer(target, environment)
+        swept = sweep_databases(connection)
+        environment = describe(connection, "dsn", (*_notes(state), *swept))
+        yield ExistingServer(target, environment)
+    finally:
+        connection.close()
+
+
+def sweep_databases(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+    """Drop what a dead run left on the server; says what, a line each.
+
+    Nothing is dropped without our comment on it, nor while a session is on it: then NotDisposableError
+    names the database. The caller holds a session that keeps every other run off.
+    """
+    own = connection.info.dbname
+    found = [database for database in _settled_databases(connection) if database.name != own]
+    for database in found:
+        if not database.made_by_a_run:
+            raise NotDisposableError(
+                f"guard own-names: no run made the database {database.name!r}, and a run needs its name",
+                "rename or drop it, if it is not needed",
+            )
+        if database.sessions:
+            raise NotDisposableError(
+                f"guard own-names: a dead run left {database.name!r}, "
+                f"and {database.sessions} sessions are on it",
+                "wait until they end, or end them",
+            )
+    for database in found:
+        drop_unused(connection, database.name)
+    return tuple(f"database {database.name!r} of a dead run was dropped" for database in found)
 
 
 def parse_dsn(text: str) -> Target:
@@ -159,6 +190,16 @@ def _settled_state(connection: psycopg.Connection[Any]) -> DatabaseState:
         state = read_state(connection)
         if state.sessions_here == 0 or time.monotonic() > deadline:
             return state
+        time.sleep(0.05)
+
+
+def _settled_databases(connection: psycopg.Connection[Any]) -> tuple[RunDatabase, ...]:
+    """Databases of runs, once sessions of a run that has just died are gone from them."""
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        found = run_databases(connection)
+        if not any(database.sessions for database in found) or time.monotonic() > deadline:
+            return found
         time.sleep(0.05)
 
 

@@ -34,6 +34,7 @@ def engine_client() -> Iterator[Any]:
     """
     # heavy, and needed by nobody who rehearses on the embedded server
     from docker.errors import DockerException  # noqa: PLC0415
+    from requests.exceptions import RequestException  # noqa: PLC0415
     from testcontainers.core.docker_client import DockerClient, get_docker_host  # noqa: PLC0415
 
     _require_listening(get_docker_host() or _usual_socket())
@@ -44,7 +45,7 @@ def engine_client() -> Iterator[Any]:
     try:
         client.ping()
         yield client
-    except DockerException as error:
+    except (DockerException, RequestException) as error:
         raise ProvisionError(f"the container engine failed: {plain(error)}", _MEND) from error
     finally:
         client.close()

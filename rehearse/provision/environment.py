@@ -22,6 +22,7 @@ def describe(
     *,
     cpus: int | None = None,
     memory_bytes: int | None = None,
+    limits: tuple[tuple[str, str], ...] = (),
 ) -> Environment:
     """What runs there, and on what; ProvisionError if it is too old.
 
@@ -43,4 +44,5 @@ def describe(
         python_version=platform.python_version(),
         settings=changed_settings(connection),
         notes=notes,
+        limits=limits,
     )

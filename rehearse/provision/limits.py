@@ -1,66 +1,47 @@
-"""What a container may use, taken from the settings that start with `container.`. Pure."""
+"""What a container may use, as its engine is told and as the record says it. Pure."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from rehearse.errors import InputError
+from rehearse.model.scenario import ContainerSpec
 
-_PREFIX = "container."
 _SHARED_MEMORY_BYTES = 1024**3  # parallel queries and index builds need more than the usual 64 MB
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgt]?)i?b?", re.IGNORECASE)
+_MB = 1024**2
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one container; None: none but the engine's own."""
-
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    shared_memory_bytes: int = _SHARED_MEMORY_BYTES
-
-    def describe(self) -> str:
-        """The same for the record."""
-        cpus = f"{self.cpus:g} CPUs" if self.cpus else "no CPU limit"
-        memory = f"{self.memory_bytes >> 20} MB memory" if self.memory_bytes else "no memory limit"
-        return f"container: {cpus}, {memory}, {self.shared_memory_bytes >> 20} MB shared memory"
+def resources(spec: ContainerSpec) -> dict[str, int]:
+    """Keywords for docker-py's `containers.run`."""
+    words = {"shm_size": _shared_memory(spec)}
+    if spec.cpus:
+        words["nano_cpus"] = int(spec.cpus * 1e9)
+    if spec.memory_bytes:
+        words |= {"mem_limit": spec.memory_bytes, "memswap_limit": spec.memory_bytes}
+    return words
 
 
-def take_limits(
-    settings: tuple[tuple[str, str], ...],
-) -> tuple[Limits, tuple[tuple[str, str], ...]]:
-    """Limits, and the settings that are the server's own. InputError for an unknown or unreadable one.
+def memory_mounts(spec: ContainerSpec, volumes: Iterable[str]) -> dict[str, str]:
+    """Where files are kept in memory, with mount options; `volumes` are where the image keeps its data."""
+    return dict.fromkeys(volumes, "rw,mode=1777") if spec.tmpfs else {}
 
-    `container.cpus = "1.5"`, `container.memory = "2GB"`, `container.shm = "512MB"`.
-    """
-    words = {name.removeprefix(_PREFIX): value for name, value in settings if name.startswith(_PREFIX)}
-    unknown = words.keys() - {"cpus", "memory", "shm"}
-    if unknown:
-        raise InputError(
-            f"no such limit: {_PREFIX}{min(unknown)}", "there are container.cpus, .memory and .shm"
-        )
-    limits = Limits(
-        cpus=_number("cpus", words["cpus"]) if "cpus" in words else None,
-        memory_bytes=_size("memory", words["memory"]) if "memory" in words else None,
-        shared_memory_bytes=_size("shm", words["shm"]) if "shm" in words else _SHARED_MEMORY_BYTES,
+
+def as_recorded(spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
+    """The limits by name, for the record and for comparing one environment with another."""
+    return (
+        ("cpus", f"{spec.cpus:g}" if spec.cpus else "all"),
+        ("memory", f"{spec.memory_bytes // _MB}MB" if spec.memory_bytes else "all"),
+        ("shm_size", f"{_shared_memory(spec) // _MB}MB"),
+        ("storage", "tmpfs" if spec.tmpfs else "volume"),
     )
-    return limits, tuple((name, value) for name, value in settings if not name.startswith(_PREFIX))
 
 
-def _number(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 4096:
-        raise InputError(f"{_PREFIX}{name}: not a number of processors: {text!r}", 'for instance "1.5"')
-    return value
+def described(spec: ContainerSpec) -> tuple[str, ...]:
+    """The same as notes for people."""
+    cpus = f"{spec.cpus:g} CPUs" if spec.cpus else "no CPU limit"
+    memory = f"{spec.memory_bytes // _MB} MB memory" if spec.memory_bytes else "no memory limit"
+    limits = f"container: {cpus}, {memory}, {_shared_memory(spec) // _MB} MB shared memory"
+    return (limits, "its files are in memory, which no production's are") if spec.tmpfs else (limits,)
 
 
-def _size(name: str, text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"{_PREFIX}{name}: not a size: {text!r}", 'for instance "2GB"')
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+def _shared_memory(spec: ContainerSpec) -> int:
+    return _SHARED_MEMORY_BYTES if spec.shm_size_bytes is None else spec.shm_size_bytes

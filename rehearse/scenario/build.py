@@ -14,25 +14,30 @@ from rehearse.model.gates import Gate, MetricRef
 from rehearse.model.migration import SqlFile, TransactionMode
 from rehearse.model.scenario import (
     AdversarySpec,
+    ContainerSpec,
     DatabaseSpec,
     DatasetSpec,
     MigrationSpec,
     PhaseLengths,
     RowCounts,
     Scenario,
+    ServerSettings,
     WorkloadSpec,
 )
 from rehearse.model.target import EngineName
 from rehearse.model.workload import Protocol, ScriptSource
 from rehearse.scenario.document import (
     EVERY_OTHER,
+    INCLUDE,
     AdversaryTable,
+    ContainerTable,
     DatabaseTable,
     DatasetTable,
     MigrationTable,
     ScenarioDocument,
     WorkloadTable,
 )
+from rehearse.scenario.exported import parse_settings
 from rehearse.scenario.files import Reader
 from rehearse.scenario.gates import (
     OFF,
@@ -78,7 +83,7 @@ def build(draft: Draft) -> Scenario:
         name=document.name or folder_name(draft.name),
         dataset=builder.dataset(document.dataset),
         migration=builder.migration(document.migration),
-        database=_database(document.database),
+        database=builder.database(document.database),
         workload=workload,
         production=_row_counts(document.production.rows),
         gates=builder.gates(document.gates, names),
@@ -117,6 +122,28 @@ class _Builder:
         return tuple(
             self._read((*loc, index), name, may_be_empty=may_be_empty) for index, name in enumerate(names)
         )
+
+    def database(self, table: DatabaseTable) -> DatabaseSpec:
+        if table.container is not None and not table.provision.startswith("docker:"):
+            what = (
+                f"{{}} is for `docker:IMAGE`, and `database.provision` is `{table.provision.split(':')[0]}`"
+            )
+            raise self._places.error(("database", "container"), what)
+        settings = dict(table.settings)
+        included = settings.pop(INCLUDE, None)
+        return DatabaseSpec(
+            engine=EngineName(table.engine),
+            provision=table.provision,
+            settings=tuple(settings.items()),
+            production=None if included is None else self._exported(included),
+            extensions=tuple(table.extensions),
+            init=self._files(("database", "init"), table.init),
+            container=None if table.container is None else _container(table.container),
+        )
+
+    def _exported(self, name: str) -> ServerSettings:
+        file = self._read(("database", "settings", INCLUDE), name, may_be_empty=False)
+        return ServerSettings(name, parse_settings(file))
 
     def dataset(self, table: DatasetTable) -> DatasetSpec:
         schema = self._read(("dataset", "schema"), table.schema_file, may_be_empty=False)
@@ -188,8 +215,8 @@ def gate_changes(expressions: Sequence[str], scripts: Sequence[str] | None) -> t
     return tuple(changes)
 
 
-def _database(table: DatabaseTable) -> DatabaseSpec:
-    return DatabaseSpec(EngineName(table.engine), table.provision, tuple(table.settings.items()))
+def _container(table: ContainerTable) -> ContainerSpec:
+    return ContainerSpec(table.cpus, table.memory, table.shm_size, table.tmpfs)
 
 
 def _row_counts(rows: Mapping[str, int]) -> RowCounts:

@@ -19,13 +19,18 @@ from rehearse.scenario.nearest import suggestion
 from rehearse.scenario.values import (
     COUNT_PATTERN,
     DURATION_PATTERN,
+    SIZE_PATTERN,
     RefusedError,
     parse_count,
     parse_duration,
+    parse_size,
 )
 
 EVERY_OTHER = "*"
 """In a table of row counts: all tables that it does not name."""
+
+INCLUDE = "include"
+"""In a table of server settings, as in postgresql.conf: the file that holds another server's."""
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,79}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -84,6 +89,22 @@ def _setting_text(value: object) -> str:
     raise RefusedError("must be text, a number, true or false")
 
 
+def _as_settings(value: object) -> object:
+    return {INCLUDE: value} if isinstance(value, str) else value
+
+
+def _some_processors(cpus: float) -> float:
+    if not 0.01 <= cpus <= 4096:
+        raise RefusedError("must be a number of processors, such as 1 or 0.5")
+    return cpus
+
+
+def _enough_memory(size: int) -> int:
+    if size < _LEAST_MEMORY_BYTES:
+        raise RefusedError("must be at least 64MB", "a server needs that much to start")
+    return size
+
+
 def _one_of(*valid: str) -> AfterValidator:
     def check(value: str) -> str:
         if value not in valid:
@@ -101,6 +122,7 @@ def _as_table(value: object) -> object:
     return value if isinstance(value, dict) else {EVERY_OTHER: value}
 
 
+_LEAST_MEMORY_BYTES = 64 * 1024**2
 _COUNT_SCHEMA: dict[str, object] = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": COUNT_PATTERN}]
 }
@@ -141,6 +163,22 @@ Setting = Annotated[
     str, BeforeValidator(_setting_text), WithJsonSchema({"type": ["string", "boolean", "number"]})
 ]
 
+Settings = Annotated[
+    dict[Text, Setting],
+    BeforeValidator(_as_settings),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "additionalProperties": {"type": ["string", "boolean", "number"]}},
+            ]
+        }
+    ),
+]
+Size = Annotated[
+    int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN})
+]
+
 
 def _lasting(default: str, description: str) -> float:
     """A field whose default is a duration: seconds for us, text in the schema that editors read."""
@@ -154,6 +192,21 @@ class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class ContainerTable(_Table):
+    """What a container may use, with docker:IMAGE."""
+
+    cpus: Annotated[float, AfterValidator(_some_processors)] | None = Field(
+        None, description="Processors, 0.5 for half of one; all of them if not given."
+    )
+    memory: Annotated[Size, AfterValidator(_enough_memory)] | None = Field(
+        None, description='Memory without swap, "2GiB"; no limit if not given.'
+    )
+    shm_size: Size | None = Field(
+        None, description='Shared memory for parallel queries and index builds; "1GiB" if not given.'
+    )
+    tmpfs: bool = Field(False, description="Keep the data in memory instead of in a volume.")
+
+
 class DatabaseTable(_Table):
     """Where the rehearsal takes place."""
 
@@ -163,7 +216,16 @@ class DatabaseTable(_Table):
     provision: Annotated[str, AfterValidator(_known_provision)] = Field(
         "embedded", description="embedded, docker:IMAGE, local:BINDIR, or the DSN of an existing server."
     )
-    settings: dict[Text, Setting] = Field({}, description="Server settings, as in postgresql.conf.")
+    settings: Settings = Field(
+        {},
+        description="Server settings, as in postgresql.conf; or the file that production's were saved to, "
+        'which "include" names beside others.',
+    )
+    extensions: Annotated[list[Text], BeforeValidator(_as_list)] = Field(
+        [], description="Extensions that the database needs, created before the schema."
+    )
+    init: Files = Field([], description="SQL files to run before the schema.")
+    container: ContainerTable | None = Field(None, description="What the container may use.")
 
 
 class DatasetTable(_Table):

@@ -13,7 +13,7 @@ from rehearse.model.scenario import RowCounts, Scenario
 from rehearse.model.workload import Protocol, ScriptSource
 from rehearse.scenario.addresses import is_dsn
 from rehearse.scenario.build import Draft, build
-from rehearse.scenario.document import EVERY_OTHER
+from rehearse.scenario.document import EVERY_OTHER, INCLUDE
 from rehearse.scenario.files import Reader
 from rehearse.scenario.lines import Loc
 from rehearse.scenario.nearest import suggestion
@@ -201,7 +201,8 @@ def merged(document: Mapping[str, object], flags: Mapping[str, object]) -> dict[
         if isinstance(value, dict) and isinstance(old, dict):
             result[key] = merged(old, value)
         elif isinstance(value, dict) and old is not None:
-            result[key] = {EVERY_OTHER: old, **value} if key == "rows" else old
+            lone = {"rows": EVERY_OTHER, "settings": INCLUDE}.get(key)
+            result[key] = {lone: old, **value} if lone else old
         else:
             result[key] = value
     return result

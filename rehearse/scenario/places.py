@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rehearse.errors import ScenarioError
 from rehearse.scenario.lines import Loc
 
-_BLAMELESS = ("*", "[key]")  # how a lone row count and a bad key are spelled in a path
+_BLAMELESS = ("*", "[key]", "include")  # how a lone count, a bad key, a file of settings are spelled
 
 
 @dataclass(frozen=True, slots=True)

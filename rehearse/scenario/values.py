@@ -7,9 +7,12 @@ from decimal import Decimal
 
 COUNT_PATTERN = r"^[0-9][0-9_]*(\.[0-9]+)?\s*[kKmMbBgG]?$"
 DURATION_PATTERN = r"^-?[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|min|h)$"
+SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*[kKmMgGtT](i?[bB])?$"
 
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmMbBgG]?)")
 _DURATION = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(us|µs|ms|s|min|m|h)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKmMgGtT])(?:i?[bB])?")
+_POWERS = ("", "k", "m", "g", "t")
 _MULTIPLE = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 _SECONDS = {
     "us": Decimal("1e-6"),
@@ -64,6 +67,18 @@ def parse_duration(value: object) -> float:
     if match is None:
         raise RefusedError(f'must be a duration such as "6s", "500ms" or "2m", not "{value}"')
     return float(Decimal(match[1]) * _SECONDS[match[2]])
+
+
+def parse_size(value: object) -> int:
+    """Bytes, from text with its unit, a power of 1024 as PostgreSQL and container engines mean it.
+
+    `256MB`, `1GiB`, `512m`. Raises RefusedError.
+    """
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        shown = f'"{value}"' if isinstance(value, str) else _shown(value)
+        raise RefusedError(f'must be a size with its unit, such as "256MB" or "1GiB", not {shown}')
+    return int(Decimal(match[1]) * 1024 ** _POWERS.index(match[2].lower()))
 
 
 def _shown(value: object) -> str:

@@ -76,6 +76,12 @@ def test_a_password_file_is_read_only_where_the_target_names_it(
     connect(named, "rehearse").close()
 
 
+def test_without_a_password_nothing_is_printed(database: Target, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ServerLostError, match="no password supplied"):
+        connect(dataclasses.replace(database, password=None), "rehearse")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_refusal_is_one_line_without_the_password(database: Target) -> None:
     wrong = dataclasses.replace(database, password=Secret("hunter2hunter2"))
     with pytest.raises(ServerLostError) as caught:

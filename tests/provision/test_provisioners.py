@@ -12,8 +12,14 @@ import pytest
 
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database, drop_database
-from rehearse.errors import InputError, NotDisposableError, RehearseError, ServerLostError
-from rehearse.model.scenario import DatabaseSpec
+from rehearse.errors import (
+    EnvironmentFailure,
+    InputError,
+    NotDisposableError,
+    RehearseError,
+    ServerLostError,
+)
+from rehearse.model.scenario import ContainerSpec, DatabaseSpec
 from rehearse.provision import Server, provision
 from rehearse.provision.cluster import OwnServer
 from rehearse.provision.container import ContainerServer
@@ -171,19 +177,35 @@ def test_the_users_settings_win() -> None:
 def test_a_containers_limits_are_kept_and_recorded(container_images: frozenset[str]) -> None:
     if "postgres:17" not in container_images:
         unavailable("image postgres:17 is not there")
-    limits = (
-        ("container.cpus", "1"),
-        ("container.memory", "1GB"),
-        ("container.shm", "128MB"),
-        ("work_mem", "7MB"),
-    )
-    with provision(DatabaseSpec(provision="docker:postgres:17", settings=limits)) as server:
+    limits = ContainerSpec(cpus=1, memory_bytes=1024**3, shm_size_bytes=128 * 1024**2, tmpfs=True)
+    spec = DatabaseSpec(provision="docker:postgres:17", settings=(("work_mem", "7MB"),), container=limits)
+    with provision(spec) as server:
         assert server.environment.cpus == 1
         assert server.environment.memory_bytes == 1024**3
         assert "container: 1 CPUs, 1024 MB memory, 128 MB shared memory" in server.environment.notes
         assert dict(server.environment.settings)["shared_buffers"] == "256MB"
         assert dict(server.environment.settings)["work_mem"] == "7MB"
         assert any("sha256:" in note for note in server.environment.notes)
+        assert dict(server.environment.limits)["storage"] == "tmpfs"
+        with connect(server.target, "rehearse") as connection:
+            mounts = connection.execute("SELECT pg_read_file('/proc/mounts')").fetchone()
+            place = connection.execute("SHOW data_directory").fetchone()
+        assert mounts is not None
+        assert place is not None
+        assert f"tmpfs {place[0]} tmpfs" in mounts[0]
+        with pytest.raises(EnvironmentFailure, match="lose them by a restart"):
+            server.restart()
+
+
+@pytest.mark.parametrize("text", ["embedded", "local:/nope", "postgresql://u@h/d"])
+def test_limits_of_a_container_are_for_containers(text: str) -> None:
+    with pytest.raises(InputError, match=r"\[database.container\] is for docker:IMAGE"):
+        provision(DatabaseSpec(provision=text, container=ContainerSpec(cpus=1)))
+
+
+def test_a_limit_among_the_settings_is_shown_its_place() -> None:
+    with pytest.raises(InputError, match=r"cpus stands in the table \[database.container\]"):
+        provision(DatabaseSpec(settings=(("container.cpus", "1"),)))
 
 
 @pytest.mark.parametrize(

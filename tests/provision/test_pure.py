@@ -6,15 +6,16 @@ import dataclasses
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.engines.postgres.guards import GUARDS, DatabaseState, failed_guard
 from rehearse.errors import InputError
+from rehearse.model.scenario import ContainerSpec
 from rehearse.model.target import Secret
 from rehearse.provision import log
 from rehearse.provision.dsn import parse_dsn
-from rehearse.provision.limits import Limits, take_limits
+from rehearse.provision.limits import as_recorded, described, memory_mounts, resources
 from rehearse.provision.settings import notes_for, settings_for
 
 MB, GB = 1024**2, 1024**3
@@ -44,26 +45,29 @@ def test_autovacuum_is_noted_while_it_is_off(value: str, noted: bool) -> None:
     assert bool(notes_for({"autovacuum": value})) is noted
 
 
-def test_limits_are_taken_out_of_the_settings() -> None:
-    limits, rest = take_limits(
-        (("container.cpus", "1.5"), ("work_mem", "8MB"), ("container.memory", "1.5 GB"))
-    )
-    assert limits == Limits(cpus=1.5, memory_bytes=3 * GB // 2)
-    assert rest == (("work_mem", "8MB"),)
+def test_limits_are_told_to_the_engine_and_to_the_reader() -> None:
+    spec = ContainerSpec(cpus=1.5, memory_bytes=GB, shm_size_bytes=256 * MB, tmpfs=True)
+    assert memory_mounts(spec, ["/data"]) == {"/data": "rw,mode=1777"}
+    assert resources(spec) == {
+        "nano_cpus": 1_500_000_000,
+        "mem_limit": GB,
+        "memswap_limit": GB,
+        "shm_size": 256 * MB,
+    }
+    assert dict(as_recorded(spec)) == {
+        "cpus": "1.5",
+        "memory": "1024MB",
+        "shm_size": "256MB",
+        "storage": "tmpfs",
+    }
+    assert described(spec)[0] == "container: 1.5 CPUs, 1024 MB memory, 256 MB shared memory"
+    assert "in memory" in described(spec)[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("container.cpus", "many"),
-        ("container.cpus", "0"),
-        ("container.memory", "2 GBB"),
-        ("container.disk", "1GB"),
-    ],
-)
-def test_limits_that_mean_nothing_are_refused(name: str, value: str) -> None:
-    with pytest.raises(InputError, match=name):
-        take_limits(((name, value),))
+def test_without_limits_there_is_room_for_parallel_queries() -> None:
+    assert resources(ContainerSpec()) == {"shm_size": GB}
+    assert memory_mounts(ContainerSpec(), ["/data"]) == {}
+    assert dict(as_recorded(ContainerSpec()))["cpus"] == "all"
 
 
 CRASHED = """\
@@ -84,6 +88,7 @@ def test_a_refusal_to_start_is_told() -> None:
     assert log.reason(text) == 'FATAL: could not access file "nope": No such file or directory'
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     user=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10),
     password=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20),

@@ -1,0 +1,168 @@
+"""A rehearsal that is killed leaves its record and nothing else; one whose server dies says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rehearse.provision.clean import clean
+from rehearse.provision.engine import engine_client
+from tests.provision.runs import SLEEPS, Run, gone, running, until, write_case
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A directory for servers that an unprivileged user can pass through."""
+    directory = Path(tempfile.mkdtemp(prefix="base-"))
+    directory.chmod(0o711)
+    yield directory
+    until(lambda: not any(directory.iterdir()), 10)  # a warden may still be at it
+    shutil.rmtree(directory)
+
+
+def containers_of(pid: int) -> list[Any]:
+    with engine_client() as client:
+        return list(client.containers.list(all=True, filters={"label": f"rehearse.pid={pid}"}))
+
+
+def postmaster(run: Run) -> int:
+    return next(
+        p.pid
+        for p in run.processes()
+        if p.name() == "postgres"
+        and p.ppid() in {q.pid for q in run.processes() if "warden" in str(q.cmdline())}
+    )
+
+
+def in_provision(run: Run) -> None:
+    until(lambda: bool(run.record()), 30)
+
+
+def in_load(run: Run) -> None:
+    run.wait_for("load")
+
+
+def in_baseline(run: Run) -> None:
+    run.wait_for("baseline")
+
+
+def in_migration(run: Run) -> None:
+    run.wait_for("migration")
+
+
+@pytest.mark.parametrize("moment", [in_provision, in_load, in_baseline, in_migration])
+def test_kill_9_in_any_stage_leaves_the_record_alone(
+    moment: Callable[[Run], None], tmp_path: Path, base: Path
+) -> None:
+    rows = "500k" if moment is in_load else "20k"
+    with running(write_case(tmp_path, up=SLEEPS, rows=rows, baseline="1s"), base) as run:
+        moment(run)
+        left = run.processes()
+        run.child.kill()
+        run.child.wait()
+        until(lambda: gone(left) and not any(base.iterdir()), 10)
+        assert run.record()["stage"] == moment.__name__.removeprefix("in_")
+        assert run.record()["judgement"] is None
+
+
+def test_a_server_that_dies_is_said_and_the_record_kept(tmp_path: Path, base: Path) -> None:
+    with running(write_case(tmp_path, rows="20k", baseline="20s"), base) as run:
+        in_baseline(run)
+        left = run.processes()
+        psutil.Process(postmaster(run)).send_signal(signal.SIGKILL)
+        _, said = run.child.communicate(timeout=30)
+        assert run.child.returncode == 3
+        assert said.splitlines()[-1].startswith("rehearse: the database server died in the stage baseline: ")
+        assert "killed by SIGKILL" in said
+        record = run.record()
+        assert record["stage"] == "baseline"
+        assert "killed by SIGKILL" in record["error"]
+        assert record["tables"]
+        until(lambda: gone(left) and not any(base.iterdir()), 10)
+
+
+@pytest.mark.container
+def test_a_container_that_dies_is_said_and_the_record_kept(
+    tmp_path: Path, base: Path, container_images: frozenset[str]
+) -> None:
+    assert "postgres:18" in container_images
+    scenario = write_case(tmp_path, provision="docker:postgres:18", rows="20k", baseline="20s")
+    with running(scenario, base) as run:
+        in_baseline(run)
+        (container,) = containers_of(run.child.pid)
+        container.kill()
+        _, said = run.child.communicate(timeout=30)
+        assert run.child.returncode == 3
+        assert "the database server died in the stage baseline: " in said.splitlines()[-1]
+        assert "exit code 137" in said
+        assert run.record()["stage"] == "baseline"
+        assert "exit code 137" in run.record()["error"]
+        assert containers_of(run.child.pid) == []
+
+
+@pytest.mark.container
+def test_kill_9_leaves_a_container_to_the_next_command(
+    tmp_path: Path, base: Path, container_images: frozenset[str]
+) -> None:
+    assert "postgres:18" in container_images
+    scenario = write_case(tmp_path, provision="docker:postgres:18", up=SLEEPS, rows="20k", baseline="1s")
+    with running(scenario, base) as run:
+        in_migration(run)
+        (container,) = containers_of(run.child.pid)
+        volumes = [mount["Name"] for mount in container.attrs["Mounts"]]
+        run.child.kill()
+        run.child.wait()
+        clean()
+        assert containers_of(run.child.pid) == []
+        with engine_client() as client:
+            assert not {volume.name for volume in client.volumes.list()} & set(volumes)
+        assert volumes
+        assert run.record()["stage"] == "migration"
+
+
+@pytest.mark.container
+def test_an_engine_that_goes_away_is_said(
+    tmp_path: Path, base: Path, container_images: frozenset[str]
+) -> None:
+    """The engine is reached through a socket of ours, which we close; then its container ends, as it does
+    when an engine is stopped.
+    """
+    from tests.provision.relay import Relay  # noqa: PLC0415 - a thread, wanted here alone
+
+    assert "postgres:18" in container_images
+    scenario = write_case(tmp_path, provision="docker:postgres:18", rows="20k", baseline="20s")
+    before = os.environ.get("DOCKER_HOST")
+    with Relay(tmp_path / "engine.sock") as relay:
+        os.environ["DOCKER_HOST"] = relay.address
+        try:
+            with running(scenario, base) as run:
+                in_baseline(run)
+                (container,) = containers_of(run.child.pid)
+                relay.close()
+                _restore(before)
+                (container,) = containers_of(run.child.pid)
+                container.kill()
+                _, said = run.child.communicate(timeout=60)
+        finally:
+            _restore(before)
+    container.remove(force=True, v=True)
+    assert run.child.returncode == 3
+    assert "the container engine does not answer" in said.splitlines()[-1]
+    assert len(said.splitlines()[-1]) < 500
+    assert run.record()["stage"] == "baseline"
+    assert "the container engine does not answer" in run.record()["error"]
+
+
+def _restore(host: str | None) -> None:
+    if host is None:
+        os.environ.pop("DOCKER_HOST", None)
+    else:
+        os.environ["DOCKER_HOST"] = host
