@@ -40,6 +40,7 @@ unit: $(READY) ## the tests
 
 bench: $(READY) ## us and our peers, side by side in one run; takes minutes
 	$(BIN)/python -m bench
+	$(BIN)/python -m pytest tests/bench -q --benchmark-only -o addopts=--import-mode=importlib
 
 goldens: $(READY) ## rewrite the golden files of the reports, to be looked at before they are committed
 	REWRITE_GOLDENS=1 $(BIN)/python -m pytest tests/report -q

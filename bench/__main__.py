@@ -19,7 +19,8 @@ def main() -> int:
     for name in wanted:
         sys.stdout.write(f"== {name}\n")
         sys.stdout.flush()
-        worst = max(worst, subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode)  # noqa: S603 - our own modules
+        done = subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False)  # noqa: S603 - our own
+        worst = max(worst, done.returncode)
     return worst
 
 

@@ -45,10 +45,8 @@ def load(
 
     file, counts = read_sql(schema, "--schema"), parse_rows(rows or (), "--rows")
     with ExitStack() as stack:
-        if dsn is not None:
-            target = parse_dsn(dsn)
-        else:
-            target = stack.enter_context(provision(DatabaseSpec())).target
+        embedded = None if dsn else stack.enter_context(provision(DatabaseSpec()))
+        target = embedded.target if embedded else parse_dsn(dsn or "")
         result = load_alone(target, file, counts, seed=seed, on_progress=lambda _progress: None)
     document = asdict(result)
     document["bytes"] = document.pop("size_bytes")

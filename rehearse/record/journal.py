@@ -23,7 +23,7 @@ class Journal:
         """The run comes to `stage`."""
         self.update(stage=stage)
 
-    def update(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of RunRecord, checked by it
+    def update(self, **changes: Any) -> None:
         """Replace fields of the record and write it."""
         self.record = replace(self.record, **changes)
         self.folder.write_record(self.record)
