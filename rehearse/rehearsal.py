@@ -72,6 +72,9 @@ def rehearse(
         raise InterruptedRunError(
             f"interrupted in the stage {journal.record.stage.value}", f"what was measured is in {folder.path}"
         ) from None
+    except Exception as error:
+        journal.fail(f"a defect of Rehearse itself: {type(error).__name__}")
+        raise
     return Rehearsal(journal.record, samples, folder)
 
 

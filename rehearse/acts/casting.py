@@ -14,6 +14,7 @@ from rehearse.engines.postgres.footprint import footprint
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.engines.postgres.sampling import sample_pool
 from rehearse.errors import ScenarioError
+from rehearse.model.gates import Gate
 from rehearse.model.record import ScriptInfo
 from rehearse.model.scenario import Scenario
 from rehearse.model.schema import Schema, Table
@@ -27,6 +28,8 @@ _MOST_FRESH = 400_000
 _SAMPLED = 20_000
 
 
+# How many tables the traffic visits where the migration touches none.
+_LARGEST = 8
 Variables = tuple[tuple[str, int], ...]
 
 
@@ -46,10 +49,14 @@ def make_cast(base: Base, scenario: Scenario) -> Cast:
     inferred = not sources
     if inferred:
         rows = {facts.relation: facts.rows for facts in base.tables}
-        sources = infer_workload(base.schema, base.preview.touched, rows, generated=base.generated)
+        largest = frozenset(sorted(rows, key=lambda table: -rows[table])[:_LARGEST])
+        for tables in (base.preview.touched, largest):  # it may make new things alone, or a type
+            sources = infer_workload(base.schema, tables, rows, generated=base.generated)
+            if sources:
+                break
         if not sources:
             raise ScenarioError(
-                "no traffic can be inferred: the migration touches no table that has rows",
+                "no traffic can be inferred: no table has rows",
                 "give the application's own transactions with --workload FILE",
             )
     scripts = tuple(parse_script(source) for source in sources)
@@ -57,8 +64,19 @@ def make_cast(base: Base, scenario: Scenario) -> Cast:
         ScriptInfo(source.name, source.weight, script.statements, inferred)
         for source, script in zip(sources, scripts, strict=True)
     )
+    _check_gates(scenario.gates, [source.name for source in sources])
     keys = frozenset[PoolKey]().union(*(script.pool_keys for script in scripts))
     return Cast(scripts, tuple(_pools(base, scenario, keys)), infos, inferred)
+
+
+def _check_gates(gates: Iterable[Gate], names: Sequence[str]) -> None:
+    """A gate on a script that nobody sends would never be measured; inferred ones are named only now."""
+    for gate in gates:
+        for metric in (gate.metric, gate.relative_to):
+            script = None if metric is None else dict(metric.selector).get("script")
+            if script is not None and script not in names:
+                mend = _near(script, names) or f"there are {', '.join(names)}"
+                raise ScenarioError(f"the gate on {metric} names a script that is not sent", mend)
 
 
 def _pools(base: Base, scenario: Scenario, keys: Iterable[PoolKey]) -> Iterable[Pool]:

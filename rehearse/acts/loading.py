@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rehearse.dataset.load import LoadProgress, load
@@ -16,7 +16,7 @@ from rehearse.engines.postgres.facts import count_rows, table_sizes
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.engines.postgres.server_facts import create_extensions
 from rehearse.errors import ScenarioError
-from rehearse.migrate.preview import touched
+from rehearse.migrate.preview import named_where_untold, touched
 from rehearse.migrate.run import run_migration
 from rehearse.model.migration import MigrationRun
 from rehearse.model.record import DatasetFacts, TableFacts
@@ -27,6 +27,7 @@ from rehearse.model.target import Target
 
 BASE = "rehearse_base"
 PREVIEW = "rehearse_preview"
+_STORED = (TableKind.TABLE, TableKind.PARTITIONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,11 @@ def build_base(server: Target, scenario: Scenario, on_progress: Callable[[LoadPr
         excused = tuple(note for file in files for note in execute_file(connection, file))
         schema = introspect(connection)
         _check_names(scenario.production, schema, "production rows")
+        _check_expendable(scenario.migration.expendable, schema)
         loaded = _loaded(target, schema) if scenario.dataset.load else {}
     preview = run_preview(server, scenario)
+    named = named_where_untold(preview.run, (t.relation for t in schema.tables if t.kind in _STORED))
+    preview = replace(preview, touched=preview.touched | named)
     plan = plan_dataset(
         schema,
         preview.after,
@@ -99,12 +103,11 @@ def run_preview(server: Target, scenario: Scenario) -> Preview:
 
 def _loaded(target: Target, schema: Schema) -> Mapping[Relation, int]:
     """The tables that the seed files filled, with their rows."""
-    kinds = (TableKind.TABLE, TableKind.PARTITIONED)
     with connect(target, "rehearse") as connection:
         counts = {
             table.relation: count_rows(connection, table.relation)
             for table in schema.tables
-            if table.kind in kinds
+            if table.kind in _STORED
         }
     return {relation: rows for relation, rows in counts.items() if rows}
 
@@ -118,6 +121,22 @@ def _check_names(counts: RowCounts, schema: Schema, what: str) -> None:
             raise ScenarioError(f"{what} name a table that the schema does not have: {name}", mend)
 
 
+def _check_expendable(names: Iterable[str], schema: Schema) -> None:
+    """What may be lost has to be there: a typo is found now, not by a verdict at the end."""
+    known = [
+        name.replace('"', "")
+        for table in schema.tables
+        for relation in (table.relation.name, f"{table.relation.schema}.{table.relation.name}")
+        for name in (relation, *(f"{relation}.{column.name}" for column in table.columns))
+    ]
+    for name in names:
+        plain = name.replace('"', "").strip()
+        if plain not in known:
+            near = difflib.get_close_matches(plain, known, n=1)
+            mend = f"did you mean {near[0]}?" if near else "write TABLE or TABLE.COLUMN"
+            raise ScenarioError(f"expendable names what the schema does not have: {name}", mend)
+
+
 def table_facts(
     target: Target, schema: Schema, touched_tables: frozenset[Relation], production: RowCounts
 ) -> tuple[TableFacts, ...]:
@@ -129,6 +148,8 @@ def table_facts(
     named = {
         table.relation: rows for name, rows in production.tables if (table := schema.find(name)) is not None
     }
+
+    keys = {table.relation: key.columns for table in schema.tables if (key := table.primary_key) is not None}
 
     def in_production(relation: Relation) -> int | None:
         if relation in named:
@@ -149,6 +170,7 @@ def table_facts(
             index_bytes=size.index_bytes,
             production_rows=in_production(size.relation),
             touched=size.relation in touched_tables,
+            key=keys.get(size.relation, ()),
         )
         for size in sizes.values()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 import types
 
 import typer
@@ -67,6 +68,11 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.ENVIRONMENT)
+    except Exception as error:
+        # A defect of ours must not look like a NO-GO, which is what Python's own exit code would say.
+        traceback.print_exc()
+        print(f"rehearse: a defect of Rehearse itself: {type(error).__name__}", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(ExitCode.ENVIRONMENT)
 
 

@@ -63,6 +63,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = _OUT,
 ) -> None:
     """Run a rehearsal and answer go (0), no-go (1) or inconclusive (4)."""
+    from rehearse.scenario.addresses import is_dsn
     from rehearse.scenario.flags import Flags, scenario_from_flags
     from rehearse.scenario.load import load_scenario
 
@@ -99,6 +100,11 @@ def run(
         )
     else:
         asked = scenario_from_flags(flags)
+    if disposable is not None and not is_dsn(asked.database.provision):
+        raise InputError(
+            f"--disposable {disposable} is for an existing server, and this run makes its own",
+            "leave it out, or name the server with --provision DSN",
+        )
     raise typer.Exit(_rehearse(asked, out, disposable, json_output=json_output))
 
 

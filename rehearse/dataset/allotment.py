@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rehearse.dataset.bits import key_of
+from rehearse.dataset.exclusions import KeyNeed
 from rehearse.dataset.expressions import Not, NotUnderstoodError, parse
 from rehearse.dataset.facts import Says, alternatives
 from rehearse.dataset.keys import Allocation, Carrier, KeySpec, allocate
 from rehearse.dataset.kinds import TEXTS, UnsupportedTypeError, Wanted, flattened, values_of
 from rehearse.dataset.lattices import INTEGERS
-from rehearse.dataset.links import ITSELF, WITHIN, Link
-from rehearse.dataset.needs import ColumnNeed, KeyNeed, TableNeed
+from rehearse.dataset.links import ITSELF, LEAD, WITHIN, Link
+from rehearse.dataset.needs import ColumnNeed, TableNeed
 from rehearse.dataset.recipe import Digit
 from rehearse.dataset.values import Values
 from rehearse.model.relation import Relation
@@ -148,7 +149,27 @@ class Allotment:
         if link.role == WITHIN and link.stratum is not None:
             each = self.size(place) // self.strata(link)
             return Carrier(f"link {place}", each, shared=True, needs=f"link {link.stratum.lead}")
-        return Carrier(f"link {place}", self.size(place), shared=True)
+        room = self.size(place) - (self.other_than(place) is not None)
+        return Carrier(f"link {place}", room, shared=True)
+
+    def other_than(self, place: int) -> int | None:
+        """The link whose parent row link `place` must not have, because a check says that the two differ.
+
+        None too where a key has this link without the other one: then its place has to stand alone.
+        """
+        link = self.links[place]
+        if link.role != LEAD or self.size(place) < 2:
+            return None
+        for pair in self.need.differing:
+            for mine, theirs in ((pair.left, pair.right), (pair.right, pair.left)):
+                lead = self.decider(theirs)
+                if mine not in link.decides or lead is None or lead >= place:
+                    continue
+                other = self.links[lead]
+                same = (other.parent, other.column_for(theirs)) == (link.parent, link.column_for(mine))
+                if same and all(theirs in key.columns for key in self.need.keys if mine in key.columns):
+                    return lead
+        return None
 
     def _identifies(self, place: int, key: KeyNeed) -> bool:
         """Whether the key's columns of this link tell its parent rows apart."""
@@ -159,6 +180,8 @@ class Allotment:
         return any(unique <= have for unique in self.around.keys.get(link.parent, ()))
 
     def _column_size(self, column: str, rows: int) -> int:
+        if self.need.columns[column].facts.null:
+            return 1
         try:
             return self.values(self.need.columns[column], rows, exact=True).size
         except UnsupportedTypeError:

@@ -21,6 +21,7 @@ from rehearse.dataset.recipe import (
     Earlier,
     Empty,
     Nulls,
+    Other,
     Own,
     Random,
     Reference,
@@ -108,6 +109,9 @@ class Designer:
             if own:
                 return Earlier(key, max(1, self.rows), strata)
             return Within(key, link.stratum.lead, link.stratum.through, strata, size, digit)
+        lead = self.allotment.other_than(place)
+        if lead is not None:
+            return Other(lead, digit or Random(key, size - 1, skewed=True), size)
         if digit is not None:
             return digit
         return Earlier(key, max(1, self.rows)) if own else Random(key, size, skewed=True)

@@ -111,7 +111,15 @@ class Before:
     strict: bool
 
 
-Atom: TypeAlias = Says | Before
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """Columns `left` and `right` are not equal in the same row."""
+
+    left: str
+    right: str
+
+
+Atom: TypeAlias = Says | Before | Differs
 Alternative: TypeAlias = tuple[Atom, ...]
 
 
@@ -268,7 +276,7 @@ def _rotation(columns: list[str], shift: int, filled: int) -> Alternative:
     )
 
 
-def _comparison(operator: str, left: Expression, right: Expression) -> Atom:  # noqa: PLR0911 - as above
+def _comparison(operator: str, left: Expression, right: Expression) -> Atom:  # noqa: C901, PLR0911 - as above
     if isinstance(left, Constant) or (isinstance(left, Call) and left.function in _CLOCKS):
         if operator not in _FLIPPED:
             raise NotUnderstoodError(operator)
@@ -278,6 +286,8 @@ def _comparison(operator: str, left: Expression, right: Expression) -> Atom:  # 
             if operator in {">", ">="}:
                 low, high = high, low
             return Before(low, high, strict="=" not in operator)
+        case Name(one), Name(other) if operator == "<>":
+            return Differs(one, other)
         case (Name(name), Call("lower" | "upper" as case, (Name(same),))) | (
             Call("lower" | "upper" as case, (Name(name),)),
             Name(same),

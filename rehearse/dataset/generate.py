@@ -16,6 +16,7 @@ from rehearse.dataset.recipe import (
     Empty,
     Following,
     Nulls,
+    Other,
     Own,
     Reference,
     TableRecipe,
@@ -106,6 +107,9 @@ class Generator:
             draw = reference.draw
             if isinstance(draw, Within):
                 batch.parents[place] = self._agreeing(batch, draw)
+            elif isinstance(draw, Other):
+                further = draw.draw.index(batch.rows) + np.uint64(1)
+                batch.parents[place] = (self._parent_rows(batch, draw.lead) + further) % np.uint64(draw.size)
             else:
                 batch.parents[place] = draw.index(batch.rows)
         return batch.parents[place]

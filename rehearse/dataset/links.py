@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from rehearse.dataset.exclusions import KeyNeed
 from rehearse.dataset.facts import Facts
-from rehearse.dataset.needs import KeyNeed, TableNeed
+from rehearse.dataset.needs import TableNeed
 from rehearse.model.relation import Relation
 
 # How a link gets its parent row

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from rehearse.dataset.exclusions import Apart, KeyNeed, exclusion
 from rehearse.dataset.expressions import NotUnderstoodError, names_in, parse
-from rehearse.dataset.facts import Alternative, Before, Facts, Says, alternatives, consistent
+from rehearse.dataset.facts import Alternative, Atom, Before, Differs, Facts, Says, alternatives, consistent
 from rehearse.dataset.partitions import bound_facts, partition_facts
 from rehearse.dataset.retype import retyped
 from rehearse.model.relation import Relation, quote_name
@@ -27,13 +28,6 @@ from rehearse.model.schema import (
     UniqueKey,
 )
 
-_EXCLUDED = re.compile(
-    r"EXCLUDE USING \w+ \((?P<items>.*?)\)(?: WHERE \(.*\))?(?: DEFERRABLE.*)?\Z", re.DOTALL
-)
-_OVERLAPS = re.compile(r'(?P<column>"(?:[^"]|"")+"|\w+) WITHOUT OVERLAPS\)')
-_NAME = r"\w+|\"(?:[^\"]|\"\")+\""
-_RANGE_CALL = re.compile(rf"\w*range\((?P<low>{_NAME}), (?P<high>{_NAME})(?:, '[^']*'(?:::text)?)?\)")
-
 
 @dataclass(frozen=True, slots=True)
 class ColumnNeed:
@@ -45,23 +39,6 @@ class ColumnNeed:
     not_null: bool
     has_default: bool
     counted: bool = False  # a sequence fills it
-
-
-@dataclass(frozen=True, slots=True)
-class KeyNeed:
-    """Columns whose values may not repeat together."""
-
-    name: str
-    columns: tuple[str, ...]
-    predicate: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Apart:
-    """Ranges from `low` to `high` of different rows may not overlap."""
-
-    low: str
-    high: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +57,7 @@ class TableNeed:
     later_checks: tuple[Check, ...] = ()
     homeless: bool = False  # partitioned, without a partition
     unclear_partitions: bool = False
+    differing: tuple[Differs, ...] = ()
 
 
 @dataclass(slots=True)
@@ -93,6 +71,7 @@ class _Draft:
     orders: list[Before] = field(default_factory=list)
     keys: list[KeyNeed] = field(default_factory=list)
     apart: list[Apart] = field(default_factory=list)
+    differing: list[Differs] = field(default_factory=list)
 
     def say(self, column: str, facts: Facts) -> None:
         self.facts[column] = self.facts.get(column, Facts()).also(facts)
@@ -109,6 +88,7 @@ class _Draft:
             if merged.keys() <= names and consistent(merged.values()):
                 self.facts |= merged
                 self.orders += [atom for atom in way if isinstance(atom, Before)]
+                self.differing += [atom for atom in way if isinstance(atom, Differs)]
                 return
 
 
@@ -169,6 +149,7 @@ class _Merger:
             self._later_keys(self._later)
             references += self._later_references(self._later)
             self._exclusions(self._later, self._names)
+        self._leave_null(references)
         return TableNeed(
             relation=table.relation,
             columns={c.name: self._finished(c) for c in table.columns if not c.generated},
@@ -180,7 +161,19 @@ class _Merger:
             later_checks=tuple(self._evaluable),
             homeless=partitions is not None and partitions.leaves == 0,
             unclear_partitions=partitions is not None and partitions.unclear and not partitions.open_ended,
+            differing=tuple(dict.fromkeys(draft.differing)),
         )
+
+    def _leave_null(self, references: Iterable[ForeignKey]) -> None:
+        """`parent_id <> id` where a key decides both: NULL, which differs from whatever the other one is."""
+        draft = self._draft
+        referring = {name for key in references for name in key.columns}
+        keyed = {name for key in draft.keys for name in key.columns}
+        for pair in draft.differing:
+            for name in (pair.left, pair.right):
+                if name in keyed - referring - draft.not_null:
+                    draft.say(name, Facts(null=True))
+                    break
 
     def _finished(self, column: Column) -> ColumnNeed:
         facts = self._draft.facts.get(column.name, Facts())
@@ -258,12 +251,17 @@ class _Merger:
 
     def _renamed(self, way: Alternative) -> Alternative:
         names = self._names
-        return tuple(
-            replace(atom, column=names.get(atom.column, atom.column))
-            if isinstance(atom, Says)
-            else replace(atom, low=names.get(atom.low, atom.low), high=names.get(atom.high, atom.high))
-            for atom in way
-        )
+
+        def renamed(atom: Atom) -> Atom:
+            match atom:
+                case Says(column):
+                    return replace(atom, column=names.get(column, column))
+                case Before(low, high):
+                    return replace(atom, low=names.get(low, low), high=names.get(high, high))
+                case Differs(left, right):
+                    return Differs(names.get(left, left), names.get(right, right))
+
+        return tuple(renamed(atom) for atom in way)
 
     def _later_keys(self, later: Table) -> None:
         known = {frozenset(key.columns) for key in self._draft.keys if key.predicate is None}
@@ -312,7 +310,7 @@ class _Merger:
 
     def _exclusions(self, table: Table, names: Mapping[str, str]) -> None:
         for definition in table.exclusions:
-            for key in _exclusion(definition):
+            for key in exclusion(definition):
                 columns = [key.low, key.high] if isinstance(key, Apart) else list(key.columns)
                 if not all(name in names for name in columns):
                     continue
@@ -368,27 +366,3 @@ def _read(expression: str, name: str) -> bool:
 
 def _mentions(sql: str, name: str) -> bool:
     return re.search(rf"(?<![\w$]){re.escape(quote_name(name))}(?![\w$])", sql) is not None
-
-
-def _exclusion(definition: str) -> Iterator[KeyNeed | Apart]:
-    """What keeps the rows of an EXCLUDE constraint apart; nothing where it is not understood."""
-    for match in _OVERLAPS.finditer(definition):
-        yield KeyNeed("WITHOUT OVERLAPS", (_bare(match.group("column")),))
-    clause = _EXCLUDED.match(definition)
-    if clause is None:
-        return
-    items = [item.rpartition(" WITH ") for item in re.split(r",\s*(?![^()]*\))", clause.group("items"))]
-    for left, _, operator in items:
-        call = _RANGE_CALL.search(left)
-        if operator == "&&" and call:
-            yield Apart(_bare(call.group("low")), _bare(call.group("high")))
-            return
-        if operator == "&&" and re.fullmatch(r'"(?:[^"]|"")+"|\w+', left):
-            yield KeyNeed("EXCLUDE", (_bare(left),))  # exact ranges do not overlap
-            return
-    if all(operator == "=" for _, _, operator in items):
-        yield KeyNeed("EXCLUDE", tuple(_bare(left) for left, _, _ in items))
-
-
-def _bare(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rehearse.dataset.allotment import Allotment
+from rehearse.dataset.exclusions import Apart
 from rehearse.dataset.facts import Before
-from rehearse.dataset.needs import Apart
 from rehearse.dataset.recipe import ColumnRecipe, Digit, Following, Own, Source
 from rehearse.dataset.values import Lattice
 
@@ -40,7 +40,9 @@ class Orderer:
         """All that the checks and exclusions say, then what the names suggest."""
         for apart in self.allotment.need.apart:
             self._keep_apart(apart)
-        for order in (*self.allotment.need.orders, *_suggested(self.columns)):
+        # where one comes after the other, they differ
+        unequal = [Before(pair.left, pair.right, strict=True) for pair in self.allotment.need.differing]
+        for order in (*self.allotment.need.orders, *unequal, *_suggested(self.columns)):
             self._follow(order)
 
     def _keep_apart(self, apart: Apart) -> None:

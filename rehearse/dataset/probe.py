@@ -231,16 +231,28 @@ class _Probe:
         accepted = self._accepted(movable, conditions)
         if not accepted:
             return False
+        accepted_values = {name: [row[place] for row in accepted] for place, name in enumerate(movable)}
+        if self._agrees(accepted_values, conditions):
+            return True
+        # NULL agrees with whatever cannot be moved: a parent that must not be the row itself
+        optional = [name for name in movable if not self._demanded(name)]
+        return bool(optional) and self._agrees({name: [None] for name in optional}, conditions)
+
+    def _agrees(self, values: dict[str, list[str | None]], conditions: list[Condition]) -> bool:
+        """Whether what cannot be moved (keys, references) agrees with any of `values`; kept if so."""
         found = self.generator.plan.found.witnesses.setdefault(self.table.relation, {})
-        found |= {name: [row[place] for row in accepted] for place, name in enumerate(movable)}
-        # what cannot be moved (keys, references) has to agree with any witness: look again
+        found |= values
         sample = _spread(self.table.rows, _SAMPLE)
         self._refill(self.generator.frame(self.table.relation, self._names(), sample))
         if all(self._holds(condition) for condition in conditions):
             return True
-        for name in movable:
+        for name in values:
             del found[name]
         return False
+
+    def _demanded(self, name: str) -> bool:
+        """Whether the column takes no NULL, now or once the migration has run: generation gives it none."""
+        return self.known.column(name).not_null or self.table.column(name).nulls is None
 
     def _refill(self, frame: pl.DataFrame) -> None:
         self.connection.execute(sql.SQL("TRUNCATE {}").format(_PROBE))

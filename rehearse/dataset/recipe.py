@@ -109,7 +109,18 @@ class Within:
     place: Digit | None = None
 
 
-Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Any of `size` parent rows but the one that reference number `lead` of the same row has: so many
+    places (1 + those drawn) after it, round the end. `draw` is of `size - 1` places.
+    """
+
+    lead: int
+    draw: Random | Digit
+    size: int
+
+
+Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within | Other
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.primary import without_values
 from rehearse.errors import DatasetError, EnvironmentFailure, RehearseError, ServerLostError
 from rehearse.model.relation import Relation
 from rehearse.model.target import Target
@@ -118,7 +119,7 @@ def translated(error: psycopg.Error, what: object) -> RehearseError:
         error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown | psycopg.errors.CannotConnectNow
     ):
         return ServerLostError(f"the server went away while loading {what}")
-    message = error.diag.message_primary or type(error).__name__
+    message = without_values(error.sqlstate, error.diag.message_primary or type(error).__name__)
     named = error.diag.constraint_name
     if named and named not in message:
         message = f"{message} (constraint {named})"

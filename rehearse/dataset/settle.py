@@ -11,6 +11,7 @@ from psycopg import sql
 from rehearse.dataset.lattices import INTEGERS
 from rehearse.dataset.session import Connection, Job, name_of, translated
 from rehearse.dataset.suspend import SetAsideIndex
+from rehearse.engines.postgres.primary import without_values
 from rehearse.errors import DatasetError
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.schema import Column, ForeignKey, Schema, Table, TableKind
@@ -141,7 +142,8 @@ def refresh_views(connection: Connection, schema: Schema) -> tuple[str, ...]:
             connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name_of(view.relation)))
             connection.execute(sql.SQL("ANALYZE {}").format(name_of(view.relation)))
         except psycopg.Error as error:
-            notes.append(f"{view.relation} could not be refreshed: {error.diag.message_primary}")
+            reason = without_values(error.sqlstate, error.diag.message_primary or type(error).__name__)
+            notes.append(f"{view.relation} could not be refreshed: {reason}")
     return tuple(notes)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rehearse.judge.advice_alter import for_action
-from rehearse.judge.sqltext import alter_table, find, one_line
+from rehearse.judge.sqltext import alter_table, at_where, derived, find, one_line
 from rehearse.model.migration import Statement
-from rehearse.model.relation import Relation
+from rehearse.model.relation import Relation, quote_name
 
 LOCK_TIMEOUT = (
     "SET lock_timeout = '2s';  -- before the statement; on SQLSTATE 55P03 wait a little and run it again"
@@ -27,25 +27,31 @@ def for_statement(statement: Statement, table: Relation) -> str:
     if altered is not None:
         ways = [for_action(altered.table, action) for action in altered.actions]
         return "\n".join(dict.fromkeys(way for way in ways if way)) or SPLIT
+    if _on_partitioned(statement, table) and statement.command in ("CREATE INDEX", "CREATE UNIQUE INDEX"):
+        return _create_partitioned_index(text)
     for command, way in _WAYS:
         if statement.command.startswith(command):
             return way(text, table)
     return SPLIT
 
 
-def batches(statement: Statement, table: Relation) -> str:
-    """How to change many rows without keeping them locked to the end."""
+def batches(statement: Statement, table: Relation, key: Sequence[str] = ()) -> str:
+    """How to change many rows without keeping them locked to the end; `key` names the columns of the
+    table's primary key.
+    """
     text = one_line(statement.text)
-    if statement.command in ("UPDATE", "DELETE"):
-        head, *conditions = re.split(r"\bWHERE\b", text, maxsplit=1, flags=re.IGNORECASE)
-        only = "".join(f" AND ({condition.strip()})" for condition in conditions)
+    columns = ", ".join(quote_name(column) for column in key)
+    if statement.command not in ("UPDATE", "DELETE") or not columns:
         return (
-            f"Change {table} in batches by its key, each committed by itself, with a pause between them:\n"
-            f"{head.strip()} WHERE id BETWEEN :first AND :first + 4999{only};  -- id: the key of {table}"
+            f"Write to {table} in batches by key of some thousand rows, each committed by itself, with a "
+            "pause between them, outside of the migration's transaction."
         )
+    head, condition = at_where(text)
+    only = f" AND ({condition})" if condition else ""
+    batch = f"SELECT {columns} FROM {table} WHERE ({columns}) > (:last) ORDER BY {columns} LIMIT 5000"  # noqa: S608 - advice, for a person to run
     return (
-        f"Write to {table} in batches by key of some thousand rows, each committed by itself, with a pause "
-        "between them, outside of the migration's transaction."
+        f"Change {table} in batches by its key, each committed by itself, with a pause between them:\n"
+        f"{head} WHERE ({columns}) IN ({batch}){only};  -- :last: the last key of the batch before"
     )
 
 
@@ -73,6 +79,31 @@ def _create_index(text: str, _table: Relation) -> str:
     return (
         f"{made};  -- outside of a transaction; should it fail, DROP INDEX CONCURRENTLY the invalid "
         "index and run it again"
+    )
+
+
+def _on_partitioned(statement: Statement, table: Relation) -> bool:
+    locks = statement.effects.locks if statement.effects else ()
+    return any(lock.kind == "partitioned table" and lock.relation == table for lock in locks)
+
+
+def _create_partitioned_index(text: str) -> str:
+    """CONCURRENTLY is refused on a partitioned table."""
+    made = find(
+        r"CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:(?P<name>(?!ON\b){NAME})\s+)?"
+        r"ON\s+(?:ONLY\s+)?(?P<table>{NAME})\s*(?P<rest>.*)",
+        text,
+    )
+    if made is None:
+        return SPLIT
+    unique, table, rest = made["unique"] or "", made["table"], made["rest"]
+    name = made["name"] or derived(table, "_idx")
+    schema = f"{table.rsplit('.', maxsplit=1)[0]}." if "." in table else ""
+    part = derived(name, "_1")
+    return (
+        f"CREATE {unique}INDEX {name} ON ONLY {table} {rest};  -- instant\n"
+        f"CREATE {unique}INDEX CONCURRENTLY {part} ON <partition> {rest};  -- for each partition\n"
+        f"ALTER INDEX {schema}{name} ATTACH PARTITION {schema}{part};  -- valid with the last one"
     )
 
 

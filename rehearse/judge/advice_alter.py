@@ -8,6 +8,13 @@ from collections.abc import Callable
 from rehearse.judge.sqltext import derived, find
 
 _DEFAULT = r"\bDEFAULT\s+(.+?)(?=\s+(?:NOT\s+NULL|NULL|UNIQUE|REFERENCES|CHECK)\b|$)"
+# Types without constraints of their own: a column of one is added at once.
+_INSTANT_TYPES = re.compile(
+    r"(?:small|big)?int|int[248]|integer|numeric|decimal|real|double precision|text|varchar|char"
+    r"|character varying|bool(?:ean)?|date|interval|time|timestamp(?:tz)?|timestamp with(?:out)? time zone"
+    r"|uuid|jsonb?|bytea|inet",
+    re.IGNORECASE,
+)
 _BATCH = "in batches by key, each committed by itself"
 
 
@@ -132,6 +139,8 @@ def _numbered(table: str, column: str, kind: str) -> str:
 
 def _with_default(table: str, column: str, kind: str, rest: str) -> str:
     default = re.search(_DEFAULT, rest, re.IGNORECASE)
+    if not default and not rest and _INSTANT_TYPES.fullmatch(re.sub(r"\s*\(.*", "", kind)):
+        return f"ALTER TABLE {table} ADD COLUMN {column} {kind};"
     if not default:
         return (
             f"ALTER TABLE {table} ADD COLUMN {column} ...;  -- of the base type, without constraint or "

@@ -37,6 +37,16 @@ def alter_table(text: str) -> AlterTable | None:
     return AlterTable(match["table"], _split(match["action"])) if match else None
 
 
+def at_where(text: str) -> tuple[str, str]:
+    """A statement on one line before its own WHERE, and the condition; one of a subquery is not its own."""
+    depth = 0
+    for match in re.finditer(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[()]|\bWHERE\b", text, re.IGNORECASE):
+        depth += {"(": 1, ")": -1}.get(match[0], 0)
+        if depth == 0 and match[0].upper() == "WHERE":
+            return text[: match.start()].strip(), text[match.end() :].strip()
+    return text.strip(), ""
+
+
 def find(pattern: str, text: str) -> re.Match[str] | None:
     """`pattern` at the start of `text`, letters of either case; `{NAME}` in it stands for a name."""
     return re.match(pattern.replace("{NAME}", NAME), text, re.IGNORECASE | re.DOTALL)

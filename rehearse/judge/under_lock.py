@@ -29,7 +29,8 @@ def find_work(facts: Facts, rule: str, kind: WorkKind, describe: Describe) -> It
 def takings_by(facts: Facts, cost: Cost) -> tuple[Taking, ...]:
     """The locks that the statement itself took against the traffic, strongest first."""
     found = [t for hold in facts.holds for t in hold.takings if t.statement is cost.statement]
-    return tuple(sorted(found, key=lambda taking: -taking.mode.strength))
+    worked = {work.table for work in cost.works}
+    return tuple(sorted(found, key=lambda taking: (-taking.mode.strength, taking.table not in worked)))
 
 
 def own_kind(cost: Cost) -> WorkKind | None:

@@ -31,6 +31,8 @@ def documented_locks(
         return frozenset((oid, _AX) for oid in {*named, *_rewritten(before, after)})
     if is_concurrent_detach(statement):
         return frozenset(_detach(before, after))
+    if command in {"DO", "CALL"}:
+        return frozenset(_by_its_results(before, after))
     if "INDEX" in command:
         concurrently = command.endswith("CONCURRENTLY")
         return frozenset(_on_indexes(_changed_indexes(before, after), concurrently=concurrently))
@@ -83,6 +85,19 @@ def _on_indexes(indexes: Iterable[RelationFacts], *, concurrently: bool) -> Lock
         if index.table:
             yield index.table, _SUE if concurrently else LockMode.SHARE
         yield index.oid, _SUE if concurrently else _AX
+
+
+def _by_its_results(before: Catalog, after: Catalog) -> Locks:
+    """What a block that commits as it goes must have locked to do what it did; it may have let go of it
+    too soon to be seen.
+    """
+    for oid, was in before.items():
+        now = after.get(oid)
+        if was.code in "rpm" and (now is None or (was.filenode, was.columns) != (now.filenode, now.columns)):
+            yield oid, _AX
+    for index in _changed_indexes(before, after):
+        if index.table and index.table in before and index.oid in after:
+            yield index.table, LockMode.SHARE
 
 
 def _detach(before: Catalog, after: Catalog) -> Locks:

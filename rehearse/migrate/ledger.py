@@ -162,8 +162,14 @@ class Ledger:
         self, command: str, before: Catalog, after: Catalog, touched: set[int], done: Mapping[int, Counters]
     ) -> Effects:
         new_files = {oid for oid in touched if _has_new_file(before.get(oid), after.get(oid))}
-        emptied = {oid for oid in new_files if _is_emptied(command, before[oid], after[oid])}
+        emptied = {
+            oid
+            for oid in new_files
+            if _is_emptied(command, before[oid], after[oid])
+            or (command in _ANYTHING_COMMANDS and self._is_unread(before[oid], done.get(oid)))
+        }
         rewritten = new_files - emptied
+        emptied |= {oid for oid, counters in done.items() if self._deletes_all(oid, counters)}
         built, invalid = self._indexes(command, before, after, touched, new_files)
         built_on = {build.table for build in built}
         scanned = [
@@ -188,6 +194,17 @@ class Ledger:
         if rows < _TELLING_ROWS and command in _DATA_COMMANDS:
             return False
         return rows > 0 and counters.read >= 0.5 * rows
+
+    def _is_unread(self, was: RelationFacts, done: Counters | None) -> bool:
+        """Whether a new file was made without reading the old one: emptied and filled anew, as a rewrite
+        reads every row.
+        """
+        return was.code == "r" and done is not None and done.read < 0.5 * self._rows.get(was.oid, 0)
+
+    def _deletes_all(self, oid: int, done: Counters) -> bool:
+        """Whether every row went away and hardly any came; a few that others wrote meanwhile may be left."""
+        rows = self._rows.get(oid, 0)
+        return rows > 0 and done.deleted >= 0.99 * rows and 2 * done.inserted < done.deleted
 
     def _work(self, oid: int, before: Catalog, after: Catalog) -> TableWork:
         return TableWork(

@@ -217,7 +217,9 @@ class Performer:
             return Performed(reply, started_ns, reply.ended_ns, None)
         named = self._oids(tables_named(statement))
         documented = documented_locks(statement, run.ledger.catalog(), after, named)
-        effects = run.ledger.recaptured(statement.command, after, _evidence(seen, documented))
+        effects = run.ledger.recaptured(statement.command, after, _evidence(seen.locks, documented))
+        if statement.command in ("DO", "CALL"):
+            effects = replace(effects, longest_transaction_ns=seen.longest_transaction_ns)
         run.ledger.begin()  # it has committed as it went: a failure takes nothing back
         return Performed(reply, started_ns, reply.ended_ns, effects)
 

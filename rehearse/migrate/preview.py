@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from rehearse.migrate.run import run_migration
 from rehearse.model.locks import LockMode
@@ -35,6 +36,20 @@ def touched(run: MigrationRun) -> frozenset[Relation]:
                 before = original.pop(str(change.relation), change.relation)
                 original[change.after] = before
     return frozenset(found)
+
+
+def named_where_untold(run: MigrationRun, relations: Iterable[Relation]) -> frozenset[Relation]:
+    """Of `relations`, those that the migration's text names, where its locks do not tell: it failed, or a
+    block or procedure commits as it goes, whose locks are gone before they are seen without rows.
+    """
+    commits = any(s.effects and s.effects.longest_transaction_ns is not None for s in run.statements)
+    untold = commits or run.failed is not None
+    text = "\n".join(statement.text for statement in run.statements) if untold else ""
+    return frozenset(
+        relation
+        for relation in relations
+        if re.search(rf"(?<![\w$]){re.escape(relation.name)}(?![\w$])", text, re.IGNORECASE)
+    )
 
 
 def _touched_by(statement: Statement) -> set[Relation]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import psycopg
@@ -20,9 +21,32 @@ POLL_S = 0.003
 
 # the function and not the view over it, which would open catalogs that the migration may have locked
 _LOCKS = """
-SELECT relation::bigint, mode FROM pg_lock_status()
-WHERE pid = %s AND locktype = 'relation' AND granted AND relation >= 16384
+SELECT relation::bigint, mode, virtualxid, extract(epoch FROM clock_timestamp()) FROM pg_lock_status()
+WHERE pid = %s AND granted AND (locktype = 'relation' AND relation >= 16384 OR locktype = 'virtualxid')
 """
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of a session: every lock on a relation (oid, mode), and by the virtual id of each of
+    its transactions when it was first and last there, in seconds of the server's clock.
+    """
+
+    locks: set[tuple[int, LockMode]] = field(default_factory=set)
+    transactions: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def longest_transaction_ns(self) -> int:
+        """How long the longest of its transactions lasted, at least; 0 where none was seen twice."""
+        return max((round((last - first) * 1e9) for first, last in self.transactions.values()), default=0)
+
+    def add(self, oid: int | None, mode: str, virtual_id: str | None, at_s: float) -> None:
+        """One row of `pg_locks`."""
+        if oid is not None:
+            self.locks.add((oid, LockMode(mode)))
+        elif virtual_id is not None:
+            first, _ = self.transactions.get(virtual_id, (at_s, at_s))
+            self.transactions[virtual_id] = (first, at_s)
 
 
 class Witness:
@@ -51,9 +75,9 @@ class Witness:
         return None
 
     @contextmanager
-    def watching(self, pid: int) -> Iterator[set[tuple[int, LockMode]]]:
-        """While open, collects every lock on a relation (oid, mode) that it sees `pid` hold."""
-        seen: set[tuple[int, LockMode]] = set()
+    def watching(self, pid: int) -> Iterator[Seen]:
+        """While open, collects the locks and transactions that it sees `pid` have."""
+        seen = Seen()
         stop = threading.Event()
         thread = threading.Thread(
             target=self._poll, args=(pid, seen, stop), name="rehearse-locks", daemon=True
@@ -65,8 +89,8 @@ class Witness:
             stop.set()
             thread.join()
 
-    def _poll(self, pid: int, seen: set[tuple[int, LockMode]], stop: threading.Event) -> None:
+    def _poll(self, pid: int, seen: Seen, stop: threading.Event) -> None:
         with suppress(psycopg.Error):  # the server went away: the migration's own session says so
             while not stop.wait(POLL_S):
-                rows = self._connection.execute(_LOCKS, (pid,), prepare=True)
-                seen.update((oid, LockMode(mode)) for oid, mode in rows)
+                for oid, mode, virtual_id, at_s in self._connection.execute(_LOCKS, (pid,), prepare=True):
+                    seen.add(oid, mode, virtual_id, float(at_s))

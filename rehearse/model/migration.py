@@ -124,6 +124,7 @@ class Effects:
     invalid_indexes: tuple[Relation, ...] = ()  # indexes that this statement left INVALID
     wal_bytes: int | None = None
     wal_exact: bool = False
+    longest_transaction_ns: int | None = None  # sampled, of a statement that commits as it goes
 
 
 @dataclass(frozen=True, slots=True)

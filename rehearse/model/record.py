@@ -69,7 +69,8 @@ class Environment:
 @dataclass(frozen=True, slots=True)
 class TableFacts:
     """A table of the rehearsal: rows and bytes (heap, indexes) before the migration, and its rows in
-    production (None: not said). `touched` says whether the migration locks it.
+    production (None: not said). `touched` says whether the migration locks it, `key` names the columns
+    of its primary key (empty: it has none, or it is not said).
     """
 
     relation: Relation
@@ -78,6 +79,7 @@ class TableFacts:
     index_bytes: int
     production_rows: int | None = None
     touched: bool = False
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from rehearse.errors import EnvironmentFailure, RecordError
+from rehearse.errors import EnvironmentFailure, InputError, RecordError
 from rehearse.model.record import SCHEMA_VERSION, RunRecord
 from rehearse.model.workload import SampleColumns
 from rehearse.record.samples import read_columns, write_columns
@@ -52,6 +52,10 @@ class RunFolder:
                         raise
                     continue
                 return cls(path.resolve())
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                f"run folders cannot be made in {root}: a file is in the way", "name a folder with --out"
+            ) from error
         except OSError as error:
             raise EnvironmentFailure(
                 f"cannot make a run folder in {root}: {error.strerror}", "name another place with --out"

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import replace
 
+from rehearse.model.migration import SqlFile
 from rehearse.model.scenario import Scenario
 from rehearse.scenario.addresses import is_dsn
+
+# What a schema file holds besides a schema: rows, or the password of a role or a foreign server
+_MORE_THAN_SCHEMA = re.compile(
+    r"^\s*(?:COPY\b.*\bFROM\s+STDIN|INSERT\s+INTO)\b|\bPASSWORD\s+E?'", re.IGNORECASE | re.MULTILINE
+)
 
 
 def redact(scenario: Scenario) -> Scenario:
     """`scenario` with the address of an existing server replaced by its scheme (`postgresql://***`), and
-    without the values of production's settings.
+    without the values of production's settings, the rows of seed files and the init scripts, which may hold
+    passwords.
     """
+    schema, database = scenario.dataset.schema, scenario.database
+    scenario = replace(
+        scenario,
+        database=replace(database, init=tuple(map(_summary, database.init))),
+        dataset=replace(
+            scenario.dataset,
+            schema=_summary(schema) if _MORE_THAN_SCHEMA.search(schema.text) else schema,
+            load=tuple(map(_summary, scenario.dataset.load)),
+        ),
+    )
     exported = scenario.database.production
     if exported is not None:
         scenario = replace(
@@ -23,3 +42,9 @@ def redact(scenario: Scenario) -> Scenario:
     scheme, separator, _ = provision.partition("://")
     shown = f"{scheme}://***" if separator and scheme.isalpha() else "dsn"
     return replace(scenario, database=replace(scenario.database, provision=shown))
+
+
+def _summary(file: SqlFile) -> SqlFile:
+    """The file's name, and what tells whether another one is the same."""
+    raw = file.text.encode()
+    return SqlFile(file.name, f"-- not kept: {len(raw)} bytes, SHA-256 {hashlib.sha256(raw).hexdigest()}")

@@ -313,7 +313,7 @@ class Loop:
                     session.task = self._settle(session, stop.value or Ending())
             except (ConnectionError, OperationalError) as problem:
                 if self._starting:
-                    raise ConnectionError(_last_line(problem)) from None
+                    raise ConnectionError(_first_line(problem)) from None
                 session.task, error = self._settle(session, Ending(), lost=True), None
             else:
                 self._poller.put_off(session, wait)
@@ -339,7 +339,7 @@ class Loop:
             try:
                 session.consume_input()
             except OperationalError as problem:
-                error = ConnectionError(_last_line(problem))
+                error = ConnectionError(_first_line(problem))
         if session.task is None:  # idle: the server said something, or went away
             if error is not None:
                 self._lose(session)
@@ -369,6 +369,6 @@ def _pause(until_ns: int) -> Task:
     return None
 
 
-def _last_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else "the connection broke"
+    return lines[0].strip() if lines else "the connection broke"

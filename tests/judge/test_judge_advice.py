@@ -6,7 +6,7 @@ import pytest
 
 from rehearse.judge import advice
 from rehearse.judge.sqltext import alter_table
-from tests.judge.build import ORDERS, statement
+from tests.judge.build import ORDERS, SHARE, lock, statement
 
 ADVICE = {
     "CREATE INDEX i ON orders (note)": ["CREATE INDEX CONCURRENTLY i ON orders (note);"],
@@ -89,10 +89,48 @@ def test_every_action_of_one_statement_gets_its_own() -> None:
     assert "CHECK (note IS NOT NULL) NOT VALID" in given
 
 
-def test_batches_keep_the_condition() -> None:
-    given = advice.batches(statement("UPDATE orders SET a = 1 WHERE a = 2 OR b"), ORDERS)
-    assert "UPDATE orders SET a = 1 WHERE id BETWEEN :first AND :first + 4999 AND (a = 2 OR b);" in given
-    assert "batches" in advice.batches(statement("INSERT INTO orders TABLE old"), ORDERS)
+BATCH = "(SELECT id FROM orders WHERE (id) > (:last) ORDER BY id LIMIT 5000)"
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        (
+            "UPDATE orders SET a = 1 WHERE a = 2 OR b",
+            f"UPDATE orders SET a = 1 WHERE (id) IN {BATCH} AND (a = 2 OR b);",
+        ),
+        (
+            "UPDATE orders SET a = (SELECT x FROM t WHERE t.id = 1)",
+            f"UPDATE orders SET a = (SELECT x FROM t WHERE t.id = 1) WHERE (id) IN {BATCH};",
+        ),
+        ("DELETE FROM orders", f"DELETE FROM orders WHERE (id) IN {BATCH};"),
+    ],
+)
+def test_batches_go_by_the_key_and_keep_the_condition(text: str, given: str) -> None:
+    assert given in advice.batches(statement(text), ORDERS, ("id",))
+
+
+def test_batches_by_a_key_of_several_columns() -> None:
+    given = advice.batches(statement("UPDATE orders SET a = 1"), ORDERS, ("tenant", "No"))
+    assert 'WHERE (tenant, "No") > (:last) ORDER BY tenant, "No"' in given
+
+
+def test_batches_without_a_key_or_a_text_to_cut() -> None:
+    assert "batches" in advice.batches(statement("INSERT INTO orders TABLE old"), ORDERS, ("id",))
+    assert "WHERE" not in advice.batches(statement("UPDATE orders SET a = 1"), ORDERS)
+
+
+def test_an_index_on_a_partitioned_table_is_made_partition_by_partition() -> None:
+    made = statement("CREATE INDEX ON s.orders (a)", lock(ORDERS, SHARE, "partitioned table"))
+    given = advice.for_statement(made, ORDERS)
+    assert "CREATE INDEX orders_idx ON ONLY s.orders (a);" in given
+    assert "CREATE INDEX CONCURRENTLY orders_idx_1 ON <partition> (a);" in given
+    assert "ALTER INDEX s.orders_idx ATTACH PARTITION s.orders_idx_1;" in given
+
+
+def test_a_plain_column_beside_something_heavy_stays_what_it_is() -> None:
+    text = "ALTER TABLE orders ADD COLUMN a numeric(4, 2), ADD UNIQUE (code)"
+    assert "ADD COLUMN a numeric(4, 2);" in advice.for_statement(statement(text), ORDERS)
 
 
 @pytest.mark.parametrize("text", ["", "SELECT 1", "ALTER TABLE", "ALTER INDEX i RENAME TO j"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rehearse.judge.judge import judge
@@ -11,7 +13,7 @@ from rehearse.model.migration import (
     MigrationRun,
     RelationChange,
 )
-from rehearse.model.record import RunRecord
+from rehearse.model.record import DatasetFacts, RunRecord
 from rehearse.model.relation import Relation
 from rehearse.model.verdict import Finding, Severity, Verdict
 from rehearse.model.waits import Blocker, LockWait, Party, Role
@@ -165,6 +167,30 @@ def test_a_dropped_column_that_no_script_mentions_is_worth_a_warning() -> None:
     (finding,) = found(record(run), quiet(run), "breaks-running-application")
     assert finding.severity is Severity.WARNING
     assert judge(record(run), quiet(run)).verdict is Verdict.GO
+
+
+@pytest.mark.parametrize(
+    ("text", "severities"),
+    [
+        ("REVOKE UPDATE ON orders FROM app", [Severity.UNMEASURED]),
+        ("ALTER TABLE orders FORCE ROW LEVEL SECURITY", [Severity.UNMEASURED]),
+        ("REVOKE ALL ON new_table FROM PUBLIC", []),
+        ("GRANT SELECT ON orders TO app", []),
+    ],
+)
+def test_rights_taken_away_are_not_put_to_the_test(text: str, severities: list[Severity]) -> None:
+    run = migration(statement(text, effects=Effects(wal_bytes=9)))
+    assert [f.severity for f in found(record(run), quiet(run), "breaks-running-application")] == severities
+
+
+def test_what_generation_saw_to_is_said_to_be_taken_for_granted() -> None:
+    run = altering(Effects(wal_bytes=9), "ALTER TABLE orders ADD CHECK (amount > 0) NOT VALID")
+    made = replace(
+        record(run), dataset=DatasetFacts(1, 1, 0.1, 0.1, 42, ("public.orders.amount satisfies the check",))
+    )
+    (finding,) = found(made, quiet(run), "breaks-running-application")
+    assert (finding.severity, finding.subject) == (Severity.WARNING, "public.orders.amount")
+    assert "taken for granted" in finding.message
 
 
 # --- deadlock ---

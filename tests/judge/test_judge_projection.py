@@ -20,10 +20,12 @@ from tests.judge.build import (
     AX,
     CUSTOMERS,
     ORDERS,
+    PRODUCTION,
     ROWS,
     RX,
     SHARE,
     SRE,
+    S,
     build,
     gate,
     lock,
@@ -240,11 +242,30 @@ def test_how_much_of_a_table_one_transaction_may_change(
     assert concluded(migration(changing), production).verdict is verdict
 
 
-def test_a_block_that_commits_as_it_goes_is_not_one_transaction() -> None:
-    batches = replace(
-        UPDATE, command="DO", text="DO $$ BEGIN LOOP UPDATE orders SET a = 1; COMMIT; END LOOP; END $$"
-    )
-    assert concluded(migration(batches), None).verdict is Verdict.GO
+BATCHES = "DO $$ BEGIN LOOP UPDATE orders SET a = 1; COMMIT; END LOOP; END $$"
+ONE_PIECE = "DO $$ BEGIN UPDATE orders SET a = 1; COMMIT; END $$"
+
+
+@pytest.mark.parametrize(
+    ("text", "longest_s", "verdict"),
+    [
+        (BATCHES, 0.1, Verdict.GO),
+        (BATCHES, 0.5, Verdict.INCONCLUSIVE),  # batches of a fixed size, perhaps, at so few rows
+        (ONE_PIECE, 0.5, Verdict.NO_GO),
+    ],
+)
+def test_a_block_that_commits_is_judged_by_its_longest_transaction(
+    text: str, longest_s: float, verdict: Verdict
+) -> None:
+    did = Effects(locks=(lock(ORDERS, RX),), longest_transaction_ns=round(longest_s * S))
+    block = replace(UPDATE, command="DO", text=text, effects=did, ended_ns=round(0.6 * S))
+    assert concluded(migration(block), PRODUCTION).verdict is verdict
+
+
+def test_the_word_commit_in_a_comment_does_not_make_batches() -> None:
+    text = "DO $$ BEGIN UPDATE orders SET a = 1; /* no COMMIT here */ END $$"
+    changing = replace(UPDATE, command="DO", text=text)
+    assert concluded(migration(changing), PRODUCTION).verdict is Verdict.NO_GO
 
 
 @given(st.integers(1, 10**6), st.floats(0.001, 100), st.floats(0.01, 10))

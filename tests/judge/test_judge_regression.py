@@ -29,7 +29,7 @@ def traffic(before_ms: int, after_ms: int, others_after_ms: int = 2, queued_ms: 
     ("made", "severity"),
     [
         (traffic(2, 150), Severity.FAILURE),
-        (traffic(2, 30), Severity.WARNING),
+        (traffic(2, 30), Severity.FAILURE),  # times as much as production is larger
         (traffic(2, 6), None),  # three times longer, four milliseconds
         (traffic(30, 150), None),  # five times
         (traffic(2, 150, others_after_ms=150), None),  # the machine
@@ -44,3 +44,9 @@ def test_what_is_a_regression(made: SampleColumns, severity: Severity | None) ->
     assert (judgement.verdict is Verdict.NO_GO) == (severity is Severity.FAILURE)
     assert all(f.subject == WRITE for f in found)
     assert START == 9 * S
+
+
+def test_a_small_regression_of_a_table_of_unknown_size_is_a_warning() -> None:
+    judgement = judge(record(RUN, production=None, gates=()), traffic(2, 30))
+    assert [f.severity for f in judgement.findings if f.rule == "query-regression"] == [Severity.WARNING]
+    assert judgement.verdict is Verdict.GO

@@ -29,6 +29,9 @@ CREATE ROLE dump_owner;
 ALTER TABLE sales.orders OWNER TO dump_owner;
 GRANT SELECT ON "We;ird" TO dump_owner;
 ALTER DEFAULT PRIVILEGES IN SCHEMA sales GRANT SELECT ON TABLES TO dump_owner;
+ALTER TABLE sales.orders ENABLE ROW LEVEL SECURITY;
+CREATE POLICY theirs ON sales.orders TO dump_owner USING (id > 0);
+COMMENT ON POLICY theirs ON sales.orders IS 'of a role that is not here';
 """
 
 
@@ -82,6 +85,7 @@ def test_what_is_left_out_inside_a_transaction_does_not_end_it(connection: Conne
         ("CREATE EXTENSION postgis;", r"s\.sql:1: extension \"postgis\" is not available.*docker"),
         ("BEGIN;\nCREATE TABLE a ();\n", r"s\.sql:2: a transaction is still open"),
         ("CREATE TABLE a (i int);\nCOPY a FROM stdin;\nx\n\\.\n", r"s\.sql:2: invalid input syntax"),
+        ("CREATE SCHEMA z AUTHORIZATION nobody_here;", r"nobody_here\" does not exist; make it in .*init"),
         ("CREATE SCHEMA a;\nCREATE SCHEMA a;", r"s\.sql:2: schema \"a\" already exists"),
     ],
 )
@@ -89,3 +93,10 @@ def test_errors_name_file_line_and_the_servers_words(text: str, message: str, co
     with pytest.raises(SqlFileError, match=message):
         execute_file(connection, SqlFile("s.sql", text))
     assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_an_error_does_not_quote_the_rows_of_a_seed_file(connection: Connection) -> None:
+    text = "CREATE TABLE a (i int);\nCOPY a FROM stdin;\nann@example.org\n\\.\n"
+    with pytest.raises(SqlFileError, match=r"s\.sql:2: invalid input syntax for type integer") as caught:
+        execute_file(connection, SqlFile("s.sql", text))
+    assert "ann" not in str(caught.value)

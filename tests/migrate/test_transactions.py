@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rehearse.engines.postgres.connect import connect
-from rehearse.migrate.preview import preview, touched
+from rehearse.migrate.preview import named_where_untold, preview, touched
 from rehearse.migrate.run import run_migration
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
@@ -207,6 +207,67 @@ def test_do_with_commit_is_seen_from_outside(migrate: Migrate, shop: Target) -> 
         (LockMode.ROW_EXCLUSIVE, LockEvidence.SAMPLED)
     }
     assert value(shop, "SELECT count(*) FROM orders WHERE note = 'x'") == 2000
+    longest_ns = effects.longest_transaction_ns
+    assert longest_ns
+    assert 40_000_000 <= longest_ns < (run.ended_ns - run.started_ns) // 2
+
+
+def test_a_block_that_commits_at_its_end_is_seen_to_be_one_transaction(migrate: Migrate) -> None:
+    run = migrate("DO $$ BEGIN UPDATE orders SET note = 'x'; PERFORM pg_sleep(0.2); COMMIT; END $$")
+    effects = run.statements[0].effects
+    assert effects
+    assert (effects.longest_transaction_ns or 0) > 150_000_000
+
+
+def test_tables_that_a_committing_block_works_on_are_known_by_name(shop: Target) -> None:
+    with connect(shop, "rehearse") as connection:
+        connection.execute("TRUNCATE orders, customers")
+    block = "DO $$ BEGIN UPDATE orders SET note = 'x'; COMMIT; END $$"
+    run = preview(shop, [SqlFile("up.sql", block)], AS_WRITTEN)
+    assert named_where_untold(run, [ORDERS, Relation("public", "customers")]) == {ORDERS}
+
+
+def test_locks_that_a_block_must_have_taken_are_known_when_they_were_not_seen(migrate: Migrate) -> None:
+    text = """DO $$ BEGIN ALTER TABLE orders ADD COLUMN x int; COMMIT;
+      CREATE INDEX a_new ON customers (name); COMMIT; END $$"""
+    did = migrate(text).statements[0]
+    assert LockMode.ACCESS_EXCLUSIVE in locks(did)
+    assert LockMode.SHARE in locks(did, "customers")
+
+
+def test_emptied_and_filled_anew_inside_a_block_is_not_a_rewrite(migrate: Migrate) -> None:
+    effects = (
+        migrate("DO $$ BEGIN TRUNCATE orders; INSERT INTO orders (id) VALUES (1); END $$")
+        .statements[0]
+        .effects
+    )
+    assert effects
+    assert [(change.relation, change.what) for change in effects.relations] == [(ORDERS, "truncated")]
+    assert not effects.rewritten
+
+
+@pytest.mark.parametrize(
+    ("text", "emptied"),
+    [
+        ("DELETE FROM orders", True),
+        ("DELETE FROM orders WHERE id > 100", False),
+        (
+            "WITH old AS (DELETE FROM orders RETURNING *) INSERT INTO orders (id) SELECT id + 9999 FROM old",
+            False,
+        ),
+    ],
+)
+def test_a_delete_of_every_row_empties(migrate: Migrate, text: str, emptied: bool) -> None:
+    effects = migrate(text).statements[0].effects
+    assert effects
+    assert [change.what for change in effects.relations] == (["truncated"] if emptied else [])
+
+
+def test_a_rewrite_inside_a_block_is_one(migrate: Migrate) -> None:
+    effects = migrate("DO $$ BEGIN ALTER TABLE orders ALTER id TYPE bigint; END $$").statements[0].effects
+    assert effects
+    assert [work.table for work in effects.rewritten] == [ORDERS]
+    assert not effects.relations
 
 
 def test_a_procedure_that_commits_is_run_again_by_itself(migrate: Migrate, shop: Target) -> None:

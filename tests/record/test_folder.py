@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearse.errors import EnvironmentFailure, RecordError
+from rehearse.errors import InputError, RecordError
 from rehearse.model.migration import SqlFile
 from rehearse.model.record import RunRecord, Stage, Trial, TrialKind
 from rehearse.model.scenario import DatasetSpec, MigrationSpec, Scenario
@@ -74,8 +74,9 @@ def test_two_runs_in_one_second_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentFailure, match="--out"):
-        RunFolder.create(tmp_path / "file", "x", NOW)
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"a file is in the way.*--out"):
+            RunFolder.create(out, "x", NOW)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from rehearse.engines.postgres.lexer import words
+from rehearse.engines.postgres.primary import without_values
 from rehearse.engines.postgres.split import SqlStatement, split
 from rehearse.errors import ServerLostError, SqlFileError
 from rehearse.model.migration import SqlFile
@@ -77,10 +78,13 @@ def _send(connection: Connection, statement: SqlStatement) -> None:
 def _refused(statement: SqlStatement, error: psycopg.Error) -> SqlFileError:
     position = int(error.diag.statement_position or 1)
     line = statement.line + statement.text.count("\n", 0, position - 1)
+    message = without_values(error.sqlstate, error.diag.message_primary or type(error).__name__)
     mend = ""
     if statement.command == "CREATE EXTENSION":
         mend = "rehearse on a server that has it: docker:IMAGE, local:BINDIR or a DSN"
-    return SqlFileError(statement.file, line, error.diag.message_primary or type(error).__name__, mend)
+    if error.sqlstate == "42704" and "role " in message:
+        mend = "make it in a file that [database] init names"
+    return SqlFileError(statement.file, line, message, mend)
 
 
 def _broke_off(statement: SqlStatement) -> str:
@@ -124,6 +128,16 @@ def _sets_client_encoding(statement: SqlStatement) -> bool:
 
 _EXCUSES = (
     _Excuse(_is_ownership, frozenset({"42704"}), "left out, no such role here"),
+    _Excuse(
+        lambda s: s.command in {"CREATE POLICY", "ALTER POLICY"},
+        frozenset({"42704"}),
+        "left out, no such role here",
+    ),
+    _Excuse(
+        lambda s: s.command == "COMMENT" and list(words(s.text))[2:3] == ["POLICY"],
+        frozenset({"42704"}),
+        "left out",
+    ),
     _Excuse(lambda s: s.command == "SET", frozenset({"42704", "22023"}), "left out, no such setting here"),
     _Excuse(
         lambda s: s.command == "CREATE SCHEMA" and "PUBLIC" in list(words(s.text)),

@@ -18,6 +18,11 @@ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'informat
   AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp%'
 ORDER BY 1, 2
 """
+_KIND = """
+SELECT c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s
+"""
+_WITHOUT_ROWS = ("v", "m", "f")  # views show other tables' rows, foreign tables other servers'
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,12 @@ def table_sizes(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[TableS
 def count_rows(
     connection: psycopg.Connection[tuple[Any, ...]], relation: Relation, column: str | None = None
 ) -> int:
-    """Rows of `relation`, or those that hold a value in `column`. Reads the whole table."""
+    """Rows of `relation`, or those that hold a value in `column`. Reads the whole table. Views and what
+    lies elsewhere hold no rows of their own.
+    """
+    kind = connection.execute(_KIND, (relation.schema, relation.name)).fetchone()
+    if kind is not None and kind[0] in _WITHOUT_ROWS:
+        return 0
     table = sql.Identifier(relation.schema, relation.name)
     what = sql.SQL("*") if column is None else sql.Identifier(column)
     query = sql.SQL("SELECT count({}) FROM {}").format(what, table)

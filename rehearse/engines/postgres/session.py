@@ -14,6 +14,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatu
 from psycopg.pq.abc import PGresult
 
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.primary import without_values
 from rehearse.model.target import Target
 
 CANCEL_GRACE_S = 10.0
@@ -183,7 +184,8 @@ class Session:
 
     def _failure(self, result: PGresult) -> Failure:
         primary = self._decode(result.error_field(DiagnosticField.MESSAGE_PRIMARY))
-        return Failure(self._decode(result.error_field(DiagnosticField.SQLSTATE)), primary or "")
+        sqlstate = self._decode(result.error_field(DiagnosticField.SQLSTATE))
+        return Failure(sqlstate, without_values(sqlstate, primary or ""))
 
     def _encode(self, text: str) -> bytes:
         return text.encode(self._connection.info.encoding)

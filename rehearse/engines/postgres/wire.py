@@ -16,6 +16,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGconn, PGresult
 
 from rehearse.engines.postgres.command import Control
+from rehearse.engines.postgres.primary import without_values
 
 READ: Final = -1
 WRITE: Final = -2
@@ -145,7 +146,7 @@ def failure_of(result: PGresult) -> Failure:
     # the function's name is the same in every language that messages are translated to
     stale = sqlstate == "26000" or (sqlstate == "0A000" and source == b"RevalidateCachedQuery")
     lines = primary.decode(errors="replace").splitlines() or [""]
-    return Failure(sqlstate, lines[0], int(position), stale)
+    return Failure(sqlstate, without_values(sqlstate, lines[0]), int(position), stale)
 
 
 def rows_of(result: PGresult) -> Rows:
@@ -216,5 +217,5 @@ def connecting(connection: PGconn) -> Wait:
             return
         if step == pq.PollingStatus.FAILED:
             lines = connection.error_message.decode(errors="replace").strip().splitlines()
-            raise ConnectionError(lines[-1] if lines else "no connection")
+            raise ConnectionError(lines[0] if lines else "no connection")
         yield READ if step == pq.PollingStatus.READING else WRITE

@@ -29,6 +29,9 @@ _MEANING = {
     "22001": "it writes values that are too long now",
     "22003": "it writes values that are out of range now",
 }
+_TAKES_RIGHTS = re.compile(
+    r"\bREVOKE\b|\b(?:ENABLE|FORCE)\s+ROW\s+LEVEL\s+SECURITY\b|\b(?:CREATE|ALTER)\s+POLICY\b", re.IGNORECASE
+)
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
@@ -36,6 +39,8 @@ def _check(facts: Facts) -> Iterable[Finding]:
         if refusal.kind.startswith(_CLASSES) and refusal.excess > 0 and len(refusal.kind) == 5:
             yield _finding(facts, refusal)
     yield from _unseen(facts)
+    yield from _granted(facts)
+    yield from _untried_permissions(facts)
 
 
 def _finding(facts: Facts, refusal: Refusal) -> Finding:
@@ -125,6 +130,47 @@ def _advice(refusal: Refusal, culprit: Statement | None) -> str:
         )
     what = f"what {wording.place(culprit)} changes" if culprit else "what is changed"
     return advice.rename_first(what)
+
+
+def _granted(facts: Facts) -> Iterable[Finding]:
+    """What the migration demands of rows, and generation saw to: neither production's rows nor those that
+    the application writes have been put to that test.
+    """
+    dataset = facts.record.dataset
+    for precaution in dataset.precautions if dataset else ():
+        yield Finding(
+            rule=RULE.id,
+            severity=Severity.WARNING,
+            message=(
+                f"rows were generated so that {precaution}: that production's rows do so, and those that the "
+                "running application writes, was taken for granted"
+            ),
+            subject=precaution.split(" ", maxsplit=1)[0],
+            advice=(
+                "Count the rows in production that do not, and look for statements of the application that "
+                "would write such; or give them as [workload] scripts."
+            ),
+        )
+
+
+def _untried_permissions(facts: Facts) -> Iterable[Finding]:
+    """Rights that are taken away do not concern the traffic, which runs as the owner of everything."""
+    hot = {relation for footprint in facts.record.footprints for relation, _ in footprint.locks}
+    for statement in facts.statements:
+        tables = [str(table) for table in sorted(hot) if _mentions(statement.text, table.name)]
+        if tables and facts.committed(statement) and _TAKES_RIGHTS.search(statement.text):
+            yield Finding(
+                rule=RULE.id,
+                severity=Severity.UNMEASURED,
+                message=(
+                    f"{wording.place(statement)} takes rights on {wording.listed(tables)} away, and the "
+                    "traffic runs as a superuser, whom it does not concern: the application's role was "
+                    "not tried"
+                ),
+                statement=statement.index,
+                subject=tables[0],
+                advice="Try the application's statements under its own role (SET ROLE) on a copy.",
+            )
 
 
 def _unseen(facts: Facts) -> Iterable[Finding]:

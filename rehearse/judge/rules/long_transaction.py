@@ -11,14 +11,19 @@ from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.sizing import size_up
 from rehearse.judge.traffic import Span
+from rehearse.model.locks import LockMode
 from rehearse.model.migration import Statement
 from rehearse.model.relation import Relation
-from rehearse.model.verdict import Finding, Severity
+from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
 # Without production rows: from how many changed rows on an unknown size is a failure, or unmeasured.
 _MANY_ROWS = 10_000
 _SOME_ROWS = 1_000
-_COMMITS = re.compile(r"\bCOMMIT\b", re.IGNORECASE)
+# A transaction seen for less says nothing: the polling has its own grain.
+_SHORTEST_NS = 50_000_000
+_REHEARSE_MORE = (
+    "If its batches are of a fixed size, rehearse with many times as many rows of {table}. Else: "
+)
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
@@ -30,24 +35,59 @@ def _check(facts: Facts) -> Iterable[Finding]:
             rows = sum(changed for _, changed in parts)
             if facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE:
                 yield _finding(facts, table, [s for s, _ in parts], rows)
+    yield from _unbatched(facts)
 
 
 def _changes(facts: Facts) -> dict[Relation, list[tuple[Statement, int]]]:
     """Rows changed in tables of the traffic, by table; not where a stronger lock was held already (that
-    has a rule of its own), nor by what commits as it goes.
+    has a rule of its own).
     """
     found: dict[Relation, list[tuple[Statement, int]]] = {}
     for statement in facts.statements:
         locked = {hold.table for hold in facts.holds_under(statement)}
         changed = statement.effects.rows_changed if statement.effects else ()
-        for table, rows in changed if not _commits_inside(statement) else ():
+        for table, rows in changed:
             if rows and facts.heat.modes(table) and table not in locked:
                 found.setdefault(table, []).append((statement, rows))
     return found
 
 
-def _commits_inside(statement: Statement) -> bool:
-    return statement.command in ("DO", "CALL") and bool(_COMMITS.search(statement.text))
+def _unbatched(facts: Facts) -> Iterable[Finding]:
+    """Blocks and procedures that commit, but were in one transaction for most of their time: rows
+    that they changed in it cannot be counted, only the tables they wrote to are known.
+    """
+    for statement in facts.statements:
+        effects = statement.effects
+        longest = effects.longest_transaction_ns if effects else None
+        cost = facts.costs.get(statement.index)
+        if effects is None or cost is None or longest is None or longest < _SHORTEST_NS:
+            continue
+        written = [lock.relation for lock in effects.locks if lock.mode is LockMode.ROW_EXCLUSIVE]
+        hot = [table for table in written if facts.heat.modes(table) and table not in facts.created]
+        if hot and 2 * longest > cost.busy_ns:
+            yield _one_piece(facts, statement, hot, longest)
+
+
+def _one_piece(facts: Facts, statement: Statement, tables: Sequence[Relation], longest_ns: int) -> Finding:
+    loops = statement.command == "CALL" or re.search(r"\bLOOP\b", statement.text, re.IGNORECASE)
+    lasted = Quantity(longest_ns / 1e9, Unit.SECONDS)
+    cost = facts.costs[statement.index]
+    return Finding(
+        rule=RULE.id,
+        severity=Severity.UNMEASURED if loops else RULE.severity,
+        message=(
+            f"{wording.place(statement)} commits as it goes, but was in a single transaction for "
+            f"{wording.nanoseconds(longest_ns)} of its {wording.nanoseconds(cost.busy_ns)}, and writes to "
+            f"{wording.listed([str(table) for table in tables])}: these are not batches"
+            + (" at the size rehearsed" if loops else "")
+        ),
+        statement=statement.index,
+        subject=str(tables[0]),
+        observed=lasted,
+        evidence=_victims(facts, [cost]),
+        advice=(_REHEARSE_MORE.format(table=tables[0]) if loops else "")
+        + advice.batches(statement, tables[0], _key(facts, tables[0])),
+    )
 
 
 def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], rows: int) -> Finding:
@@ -70,8 +110,13 @@ def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], row
         observed=sizing.observed,
         limit=sizing.limit,
         evidence=(*_log_written(costs), *_bloat(table), *_victims(facts, costs)),
-        advice=advice.batches(heaviest, table),
+        advice=advice.batches(heaviest, table, _key(facts, table)),
     )
+
+
+def _key(facts: Facts, table: Relation) -> tuple[str, ...]:
+    known = facts.tables.find(table)
+    return known.key if known else ()
 
 
 def _severity(sized: Severity, rows: int, *, known: bool) -> Severity:

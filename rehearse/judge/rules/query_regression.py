@@ -9,6 +9,7 @@ import numpy as np
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
+from rehearse.judge.projection import growth_of
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.traffic import Longs, Span, Traffic, span_of
 from rehearse.model.record import Phase
@@ -51,7 +52,19 @@ def _check(facts: Facts) -> Iterable[Finding]:
         apart = not others or change.factor >= _APART_FROM_OTHERS * min(others)
         slower = change.after_ns - change.before_ns
         if change.factor >= _FACTOR and slower >= _WARNS_NS and apart:
-            yield _finding(script, change, Severity.FAILURE if slower >= _FAILS_NS else Severity.WARNING)
+            grown = slower * _growth(facts, script)
+            yield _finding(
+                script, change, grown, Severity.FAILURE if grown >= _FAILS_NS else Severity.WARNING
+            )
+
+
+def _growth(facts: Facts, script: str) -> float:
+    """How much larger the tables of `script` are in production, 1.0 where that is not known: what became
+    this much slower at once has in all likelihood begun to read a whole table.
+    """
+    relations = [r for f in facts.record.footprints if f.script == script for r, _ in f.locks]
+    growths = [growth_of(table) for r in relations if (table := facts.tables.find(r)) is not None]
+    return max([1.0, *(growth for growth in growths if growth is not None)])
 
 
 def _changes(traffic: Traffic, before: Span, after: Span) -> Mapping[str, _Change]:
@@ -76,7 +89,7 @@ def _queued_ns(traffic: Traffic, span: Span) -> float:
     return float(np.median(traffic.started[mine] - traffic.scheduled[mine])) if mine.any() else 0.0
 
 
-def _finding(script: str, change: _Change, severity: Severity) -> Finding:
+def _finding(script: str, change: _Change, grown_ns: float, severity: Severity) -> Finding:
     return Finding(
         rule=RULE.id,
         severity=severity,
@@ -84,6 +97,9 @@ def _finding(script: str, change: _Change, severity: Severity) -> Finding:
             f"{script} is {wording.factor(change.factor)} times slower after the migration than before: "
             f"{wording.seconds(change.after_ns / 1e9)} instead of {wording.seconds(change.before_ns / 1e9)} "
             "(medians), and more on larger tables"
+        ),
+        evidence=(
+            f"if that grows with its tables, it is about {wording.seconds(grown_ns / 1e9)} in production",
         ),
         subject=script,
         observed=Quantity(change.after_ns / 1e9, Unit.SECONDS),

@@ -1,0 +1,16 @@
+"""The server's primary message without the values that it quotes: they may be those of a row."""
+
+from __future__ import annotations
+
+import re
+
+# Class 22 is about data: the message ends in, or begins with, the very value that was refused.
+_DATA = "22"
+_QUOTED = re.compile(r'(encoding "\w+")|"(?:[^"]|"")*"?')
+
+
+def without_values(sqlstate: str | None, message: str) -> str:
+    """`invalid input syntax for type integer: "a name"` loses the name; others stay as they are."""
+    if not (sqlstate or "").startswith(_DATA):
+        return message
+    return _QUOTED.sub(lambda match: match[1] or '"..."', message)
