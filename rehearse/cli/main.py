@@ -7,8 +7,10 @@ import signal
 import sys
 import traceback
 import types
+from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from rehearse import __version__
 from rehearse.cli import clean, compare, data, doctor, explain, judge, report, run, traffic, workload
@@ -58,7 +60,10 @@ def main() -> None:
     # A pipeline that is cancelled sends SIGTERM: it gets the same orderly end as Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=True)
+        # the verbs end by typer.Exit, which comes back as a number
+        sys.exit(app(standalone_mode=False) or 0)
+    except TyperException as error:
+        _usage(error)
     except RehearseError as error:
         print(f"rehearse: {_one_line(str(error))}", file=sys.stderr)  # noqa: T201 - the last word
         sys.exit(error.exit_code)
@@ -74,6 +79,15 @@ def main() -> None:
         traceback.print_exc()
         print(f"rehearse: a defect of Rehearse itself: {type(error).__name__}", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(ExitCode.ENVIRONMENT)
+
+
+def _usage(error: TyperException) -> NoReturn:
+    """A wrong flag or verb. An empty message means that the help has been printed already."""
+    message = _one_line(error.format_message()).rstrip(".")
+    if message:
+        mend = "see `rehearse --help` and `rehearse VERB --help`"
+        print(f"rehearse: {message[:1].lower()}{message[1:]}; {mend}", file=sys.stderr)  # noqa: T201 - as above
+    sys.exit(ExitCode.USAGE)
 
 
 def _one_line(text: str) -> str:

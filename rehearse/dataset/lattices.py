@@ -87,7 +87,7 @@ def lattice(type_: DataType, facts: Facts, column: str, *, exact: bool, rows: in
     pieces = [piece for piece in pieces if piece[0] <= piece[1]] or [(low, high)]
     excluded = {n for text in facts.none_of if (n := to_raw(text, form, scale)) is not None}
     spans = [_shrunk(piece, suggested, rows if exact else 1) for piece in pieces]
-    return Lattice(form, tuple(sorted(_without(spans, excluded))), scale=scale)
+    return Lattice(form, tuple(sorted(_without(spans, excluded))), scale=scale, in_turn=len(pieces) > 1)
 
 
 def to_raw(text: str, form: str, scale: int) -> int | None:

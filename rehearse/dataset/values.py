@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rehearse.dataset.bits import Rows, below, key_of, mix, row_numbers
+from rehearse.dataset.interleave import interleaved
 from rehearse.dataset.patterns import Slots, size
 from rehearse.dataset.vocabulary import Pool, pool
 
@@ -32,13 +33,15 @@ class Lattice:
     """Numbers or instants at equal distances: `spans` are inclusive pieces of raw integers.
 
     A raw integer counts units of 10**-scale (integer, decimal), days since 1970 (date) or seconds
-    (timestamp, timestamptz, time, timetz, interval).
+    (timestamp, timestamptz, time, timetz, interval). `in_turn` goes round the pieces, one value of each,
+    so that every partition has rows; else one piece follows the other.
     """
 
     form: str
     spans: tuple[tuple[int, int], ...]
     step: int = 1
     scale: int = 0
+    in_turn: bool = False
 
     @cached_property
     def size(self) -> int:
@@ -50,11 +53,15 @@ class Lattice:
         if len(self.spans) == 1:
             return index.astype(np.int64) * self.step + self.spans[0][0]
         sizes = np.array([(high - low) // self.step + 1 for low, high in self.spans], dtype=np.int64)
-        ends = np.cumsum(sizes)
         places = index.astype(np.int64)
+        firsts = np.array([low for low, _ in self.spans], dtype=np.int64)
+        if self.in_turn:
+            piece, offset = interleaved(sizes, places)
+            taken: Raw = firsts[piece] + offset * self.step
+            return taken
+        ends = np.cumsum(sizes)
         piece = np.minimum(np.searchsorted(ends, places, side="right"), len(sizes) - 1)
-        lows = np.array([low for low, _ in self.spans], dtype=np.int64)
-        result: Raw = lows[piece] + (places - (ends - sizes)[piece]) * self.step
+        result: Raw = firsts[piece] + (places - (ends - sizes)[piece]) * self.step
         return result
 
     def text(self, raw: Raw) -> pl.Series:
