@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from rehearse.engines.postgres.lexer import words
 from rehearse.engines.postgres.primary import without_values
 from rehearse.engines.postgres.split import SqlStatement, split
+from rehearse.engines.postgres.standins import stand_in
 from rehearse.errors import ServerLostError, SqlFileError
 from rehearse.model.migration import SqlFile
 
@@ -61,8 +62,21 @@ def _run(connection: Connection, statement: SqlStatement) -> str | None:
             raise _refused(statement, error) from None
         if guarded:
             connection.execute("ROLLBACK TO rehearse")
+        if statement.command == "CREATE EXTENSION":
+            return _stood_in(connection, statement, error)
         return f"{excuse.note}: {error.diag.message_primary}"
     return None
+
+
+def _stood_in(connection: Connection, statement: SqlStatement, error: psycopg.Error) -> str:
+    """Functions in the place of an extension that this server does not have; refused if there are none."""
+    instead = stand_in(statement.text)
+    if instead is None:
+        raise _refused(statement, error) from None
+    extension, functions = instead
+    for function in functions:
+        connection.execute(function)
+    return f"the extension {extension} is not here: its most used functions were stood in for"
 
 
 def _send(connection: Connection, statement: SqlStatement) -> None:
@@ -146,7 +160,8 @@ _EXCUSES = (
     ),
     _Excuse(
         lambda s: s.command == "COMMENT" and list(words(s.text))[2:3] == ["EXTENSION"],
-        frozenset({"42501"}),
-        "left out, only an owner may",
+        frozenset({"42501", "42704"}),
+        "left out",
     ),
+    _Excuse(lambda s: s.command == "CREATE EXTENSION", frozenset({"0A000", "58P01"}), "stood in for"),
 )

@@ -37,10 +37,10 @@ _ADVICE = {
     ),
     "42704": (
         "If it names a role, setting or type that only production has, make it here before the schema: "
-        "[database] init = [\"roles.sql\"] or [database] extensions."
+        '[database] init = ["roles.sql"] or [database] extensions.'
     ),
-    "42P01": "Give the schema as production has it on the day of the migration: --schema, and [dataset] load.",
-    "42703": "Give the schema as production has it on the day of the migration: --schema, and [dataset] load.",
+    "42P01": "Give the schema as production has it that day: --schema, and [dataset] load.",
+    "42703": "Give the schema as production has it that day: --schema, and [dataset] load.",
     "57014": "Split the work, or give it more time: [migration] timeout, or SET statement_timeout.",
 }
 
