@@ -42,26 +42,35 @@ def _explained(judgement: Judgement) -> bool:
 
 
 def enough(judgements: Sequence[Judgement]) -> bool:
-    """Whether no further trial is needed: the last one's verdict does not rest on times alone, or two agree,
-    or there have been as many as there may be.
+    """Whether no further trial is needed.
+
+    A trial that was too noisy to tell has no vote. One GO is enough where nothing spoke against it; where
+    times did, two of a kind are, or as many trials as there may be.
     """
-    first, last = judgements[0], judgements[-1]
-    if len(judgements) == 1:
-        return not rests_on_timing(first)
-    if last.verdict is not Verdict.GO and not rests_on_timing(last):
+    if len(judgements) >= MOST_TRIALS or _speaks_for_itself(judgements[-1]):
         return True
-    counts = Counter(judgement.verdict for judgement in judgements)
-    return max(counts.values()) >= 2 or len(judgements) >= MOST_TRIALS
+    votes = _votes(judgements)
+    if not votes[Verdict.NO_GO]:
+        return votes[Verdict.GO] > 0
+    return max(votes.values()) >= 2
 
 
 def deciding(judgements: Sequence[Judgement]) -> int:
     """The place of the trial that speaks for all: one that found something besides times; else the last of
-    the majority; and where no two agree, the one that is least of a GO.
+    those in the majority, a tie being a NO_GO; else the last.
     """
-    last = judgements[-1]
-    if last.verdict is not Verdict.GO and not rests_on_timing(last):
+    if _speaks_for_itself(judgements[-1]):
         return len(judgements) - 1
-    verdict, count = Counter(judgement.verdict for judgement in judgements).most_common(1)[0]
-    if count < 2 and len(judgements) > 1:
-        verdict = Verdict.NO_GO
-    return max(place for place, judgement in enumerate(judgements) if judgement.verdict is verdict)
+    votes = _votes(judgements)
+    verdict = Verdict.NO_GO if votes[Verdict.NO_GO] >= votes[Verdict.GO] else Verdict.GO
+    places = [place for place, judgement in enumerate(judgements) if judgement.verdict is verdict]
+    return places[-1] if places else len(judgements) - 1
+
+
+def _speaks_for_itself(judgement: Judgement) -> bool:
+    """Not a GO, and for something else than times."""
+    return judgement.verdict is not Verdict.GO and not rests_on_timing(judgement)
+
+
+def _votes(judgements: Sequence[Judgement]) -> Counter[Verdict]:
+    return Counter(j.verdict for j in judgements if j.verdict is not Verdict.INCONCLUSIVE)

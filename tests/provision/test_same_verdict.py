@@ -53,7 +53,7 @@ def place(kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def rehearsed(folder: Path, provision: str, up: str) -> RunRecord:
-    scenario = load_scenario(write_case(folder, provision=provision, up=up))
+    scenario = load_scenario(write_case(folder, provision=provision, up=up, baseline="4s"))
     disposable = "place" if provision.startswith("postgresql:") else None
     return rehearse(scenario, folder / "reports", disposable=disposable, on_status=lambda _: None).record
 

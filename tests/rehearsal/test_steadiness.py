@@ -45,12 +45,15 @@ def test_structure_and_explained_stalls_need_no_second_look() -> None:
         ([HICCUP, GO, GO], 2),
         ([HICCUP, HICCUP], 1),
         ([HICCUP, GO, HICCUP], 2),
-        ([NOISY, GO, GO], 2),
+        ([NOISY, GO], 1),
+        ([NOISY, NOISY, GO], 2),
+        ([NOISY, NOISY, NOISY], 2),
         ([HICCUP, REWRITE], 1),
         ([NOISY, HICCUP, GO], 1),
+        ([HICCUP, NOISY, HICCUP], 2),
     ],
 )
-def test_the_majority_speaks_and_never_a_lone_go(trials: list[Judgement], place: int) -> None:
+def test_the_majority_speaks_and_noise_has_no_vote(trials: list[Judgement], place: int) -> None:
     assert [enough(trials[: n + 1]) for n in range(len(trials))] == [*[False] * (len(trials) - 1), True]
     assert deciding(trials) == place
     assert len(trials) <= MOST_TRIALS
