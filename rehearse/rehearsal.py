@@ -177,6 +177,7 @@ class _Run:
 
     def entered(self, stage: Stage, phases: tuple[PhaseSpan, ...]) -> None:
         """A phase of the traffic trial begins."""
+        self._statement = None  # a trial that is run again notes its statements again
         trial = Trial(kind=TrialKind.TRAFFIC, phases=phases)
         self._journal.update(stage=stage, trials=(trial,))
 
