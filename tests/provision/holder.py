@@ -55,8 +55,8 @@ def hold(kind: str, server: Server) -> None:
             os._exit(0)
         announce(server, worker=worker)
     elif kind == "interrupt":
-        announce(server)
         try:
+            announce(server)  # within: the signal may come before print has returned
             time.sleep(FOR_EVER)
         except KeyboardInterrupt:
             with connect(server.target, "rehearse") as connection:
