@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit bench goldens wheel clean
+.PHONY: help setup demo test lint types imports unit bench conformance deaths goldens wheel clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,6 +41,12 @@ unit: $(READY) ## the tests
 bench: $(READY) ## us and our peers, side by side in one run; takes minutes
 	$(BIN)/python -m bench
 	$(BIN)/python -m pytest tests/bench -q --benchmark-only -o addopts=--import-mode=importlib
+
+conformance: $(READY) ## every row of the catalogue as a rehearsal under traffic; takes some twenty minutes
+	$(BIN)/python -m conformance
+
+deaths: $(READY) ## kill runs, servers, containers and a Docker engine midway, and see what is left; takes minutes
+	$(BIN)/python -m bench.deaths
 
 goldens: $(READY) ## rewrite the golden files of the reports, to be looked at before they are committed
 	REWRITE_GOLDENS=1 $(BIN)/python -m pytest tests/report -q

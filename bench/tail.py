@@ -1,12 +1,15 @@
 """The tail of the response times beside pgbench's own log: at half load, and behind a lock of three seconds.
 
-Run as `python -m bench.tail [--seconds S] [--rounds N]`. Both count from the scheduled start. The two take
-turns on one server; what is printed are medians over the rounds.
+Run as `python -m bench.tail [--rounds N]`. Both count from the scheduled start, both sides' arrivals are
+Poisson, and of both the same span of time counts: what was due in it, whenever it was answered. The two take
+turns on one server. What is printed are medians over the rounds, of the ratios as well; counts are random in
+both, so theirs are summed over the rounds and come with what chance alone allows.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import subprocess
 import sys
@@ -20,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.driver import Bench
+from bench.driver import CASES, Bench
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database
 from rehearse.model.scenario import DatabaseSpec, WorkloadSpec
@@ -32,105 +35,162 @@ from rehearse.workload.driver import Driver
 from rehearse.workload.script import parse_script
 
 SCALE = 10
-CLIENTS = 32
-LOCK_S = 3.0
+HALF_CLIENTS, LOCK_CLIENTS = 8, 32
+LOCK_AT_S, LOCK_S = 3.0, 3.0  # the first from when the traffic is seen to run
+_BUSY = "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT abalance%' LIMIT 1"
+BEFORE_S, AFTER_S = 2.0, 8.0  # of the span that counts, from the moment the lock is held
+SETTLING_S = 1.0  # at the beginning of a run without a lock, which does not count
+RATE = 500.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """Transactions, percentiles in ms, and how many took longer than a second."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Log:
+    """Every transaction: when it was due (s since the epoch), its response time, its lag (ms)."""
 
-    transactions: float
-    p50_ms: float
-    p99_ms: float
-    over_1s: float
+    due_s: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+    lag_ms: NDArray[np.float64]
 
-
-def tail(latency_ms: NDArray[np.float64]) -> Tail:
-    """Of every transaction's response time."""
-    p50, p99 = np.percentile(latency_ms, [50, 99], method="inverted_cdf")
-    return Tail(float(latency_ms.size), float(p50), float(p99), float((latency_ms > 1000).sum()))
+    def between(self, start_s: float, end_s: float) -> Log:
+        """What was due then."""
+        chosen = (self.due_s >= start_s) & (self.due_s < end_s)
+        return Log(self.due_s[chosen], self.latency_ms[chosen], self.lag_ms[chosen])
 
 
-def theirs(bench: Bench, rate: float) -> Tail:
-    """pgbench's per-transaction log: its third field is the response time in us, schedule lag included."""
+Runner = Callable[[Bench, float], Log]
+
+
+def theirs(bench: Bench, rate: float) -> Log:
+    """pgbench's per-transaction log: response time (us, lag included), and lag; when it ended."""
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder, "log"))
-        words = ["-n", "-M", "prepared", "-j", "1", "-c", str(CLIENTS), "-b", "select-only"]
+        words = ["-n", "-M", "prepared", "-j", "1", "-c", str(bench.clients), "-b", "select-only"]
         bench.pgbench(*words, "-R", f"{rate:.0f}", "-T", f"{bench.seconds:.0f}", "-l", "--log-prefix", prefix)
-        logs = [np.loadtxt(path, usecols=2, ndmin=1) for path in Path(folder).iterdir()]
-    return tail(np.concatenate(logs) / 1e3)
+        fields = (2, 4, 5, 6)
+        logs = [np.loadtxt(path, usecols=fields, ndmin=2) for path in Path(folder).iterdir()]
+    latency_us, seconds, micros, lag_us = np.concatenate(logs).T
+    return Log(seconds + (micros - latency_us) / 1e6, latency_us / 1e3, lag_us / 1e3)
 
 
-def ours(bench: Bench, rate: float) -> Tail:
+def ours(bench: Bench, rate: float) -> Log:
     """The driver's samples."""
     script = parse_script(ScriptSource("select-only", BUILT_IN["select-only"]))
-    load = WorkloadSpec(rate=rate, clients=CLIENTS, variables=(("scale", SCALE),))
+    load = WorkloadSpec(rate=rate, clients=bench.clients, variables=(("scale", SCALE),))
     with tempfile.TemporaryDirectory() as folder:
         driver = Driver(bench.target, [script], [], load, 1, Path(folder))
         driver.start()
         time.sleep(bench.seconds)
         samples = driver.stop(20.0)
-    ended, due = (
-        np.frombuffer(column, dtype=np.int64) for column in (samples.ended_ns, samples.scheduled_ns)
+    due, started, ended = (
+        np.frombuffer(column, dtype=np.int64)
+        for column in (samples.scheduled_ns, samples.started_ns, samples.ended_ns)
     )
-    return tail((ended - due) / 1e6)
+    epoch_ns = time.time_ns() - time.monotonic_ns()
+    return Log((due + epoch_ns) / 1e9, (ended - due) / 1e6, (started - due) / 1e6)
 
 
-def locked(target: Target, run: Callable[[], Tail]) -> Tail:
-    """`run`, with pgbench_accounts locked for three seconds from its third second on."""
+def steady(run: Runner, bench: Bench, rate: float) -> Log:
+    """A run without its first second."""
+    log = run(bench, rate)
+    start_s = float(log.due_s.min())
+    return log.between(start_s + SETTLING_S, start_s + bench.seconds - SETTLING_S)
+
+
+def locked(run: Runner, bench: Bench, rate: float) -> Log:
+    """A run with pgbench_accounts locked for three seconds: ten seconds of it, two of them before."""
+    held: list[float] = []
 
     def lock() -> None:
-        time.sleep(3.0)
-        with connect(target, "rehearse", autocommit=False) as connection:
+        with connect(bench.target, "rehearse", autocommit=False) as connection:
+            while connection.execute(_BUSY).fetchone() is None:
+                connection.rollback()
+                time.sleep(0.05)
+            time.sleep(LOCK_AT_S)
             connection.execute("LOCK TABLE pgbench_accounts")
+            held.append(time.time())
             time.sleep(LOCK_S)
             connection.rollback()
 
     thread = threading.Thread(target=lock)
     thread.start()
     try:
-        return run()
+        log = run(bench, rate)
     finally:
         thread.join()
+    return log.between(held[0] - BEFORE_S, held[0] + AFTER_S)
 
 
-def report(title: str, pairs: list[tuple[Tail, Tail]]) -> None:
-    """Medians of both and the median ratio."""
-    sys.stdout.write(title + "\n")
-    for field, label in (
-        ("transactions", "transactions"),
-        ("p50_ms", "p50, ms"),
-        ("p99_ms", "p99, ms"),
-        ("over_1s", "longer than 1 s"),
-    ):
-        values = [(getattr(a, field), getattr(b, field)) for a, b in pairs]
-        first, second = (statistics.median(side) for side in zip(*values, strict=True))
-        ratios = [b / a for a, b in values if a]
-        ratio = f"ratio {statistics.median(ratios):.3f}" if ratios else ""
-        sys.stdout.write(f"  {label:<18} pgbench {first:>10.3f}   rehearse {second:>10.3f}   {ratio}\n")
+def percentile(values: NDArray[np.float64], share: float) -> float:
+    """The value that `share` percent are at or under."""
+    return float(np.percentile(values, share, method="inverted_cdf"))
+
+
+def line(label: str, pairs: list[tuple[float, float]]) -> str:
+    """Medians of both sides, and the median ratio."""
+    first, second = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs if a)
+    return f"  {label:<22} pgbench {first:>10.3f}   rehearse {second:>10.3f}   ratio {ratio:.3f}"
+
+
+def count_line(label: str, pairs: list[tuple[int, int]]) -> str:
+    """Sums of both sides, their ratio, and the standard error that Poisson counts have."""
+    first, second = (sum(side) for side in zip(*pairs, strict=True))
+    error = math.sqrt(1 / max(first, 1) + 1 / max(second, 1))
+    ratio = second / max(first, 1)
+    return f"  {label:<22} pgbench {first:>10}   rehearse {second:>10}   ratio {ratio:.3f} +- {error:.3f}"
+
+
+def report(title: str, logs: list[tuple[Log, Log]], *, counts: bool) -> None:
+    """All figures of one case."""
+    pairs = [
+        (
+            label,
+            [(percentile(getattr(a, field), share), percentile(getattr(b, field), share)) for a, b in logs],
+        )
+        for label, field, share in (
+            ("p50, ms", "latency_ms", 50.0),
+            ("p99, ms", "latency_ms", 99.0),
+            ("schedule lag p99, ms", "lag_ms", 99.0),
+        )
+    ]
+    lines = [title, *(line(label, values) for label, values in pairs)]
+    if counts:
+        slow = [(int((a.latency_ms > 1000).sum()), int((b.latency_ms > 1000).sum())) for a, b in logs]
+        lines.append(count_line("longer than 1 s", slow))
+        lines.append(count_line("transactions", [(len(a.due_s), len(b.due_s)) for a, b in logs]))
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def half_load(target: Target, rounds: int, seconds: float) -> None:
+    """At half of what pgbench reaches in a closed loop."""
+    bench = Bench(target, seconds, HALF_CLIENTS, SCALE)
+    rate = bench.theirs(CASES[0], None).tps / 2
+    logs = [(steady(theirs, bench, rate), steady(ours, bench, rate)) for _ in range(rounds)]
+    report(
+        f"point SELECT at {rate:.0f}/s, half of what pgbench can, {HALF_CLIENTS} clients", logs, counts=False
+    )
+
+
+def behind_a_lock(target: Target, rounds: int) -> None:
+    """500 a second while a table is locked for three."""
+    bench = Bench(target, LOCK_AT_S + AFTER_S + 2.0, LOCK_CLIENTS, SCALE)
+    logs = [(locked(theirs, bench, RATE), locked(ours, bench, RATE)) for _ in range(rounds)]
+    report(f"{RATE:.0f}/s behind an ACCESS EXCLUSIVE lock of {LOCK_S:.0f} s", logs, counts=True)
 
 
 def main() -> None:
     """Provision, fill, compare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=12.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of a run at half load")
+    parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     with provision(DatabaseSpec()) as server:
         create_database(server.target, "bench")
         target = server.target.on("bench")
-        bench = Bench(target, given.seconds, CLIENTS, SCALE)
-        bench.pgbench("-i", "-q", "-s", str(SCALE))
-        half = 5000.0
-        pairs = [(theirs(bench, half), ours(bench, half)) for _ in range(given.rounds)]
-        report(f"point SELECT at {half:.0f}/s", pairs)
-        pairs = [
-            (locked(target, lambda: theirs(bench, 500)), locked(target, lambda: ours(bench, 500)))
-            for _ in range(given.rounds)
-        ]
-        report("500/s behind an ACCESS EXCLUSIVE lock of 3 s", pairs)
+        Bench(target, 1, 1, SCALE).pgbench("-i", "-q", "-s", str(SCALE))
+        half_load(target, given.rounds, given.seconds)
+        behind_a_lock(target, given.rounds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The conductor: the acts of a rehearsal, in order.
 
-Provision a database, load a dataset, make the traffic ready, run the traffic trial, judge. Every step is
-in the record before the next begins, so that a run that dies leaves what it had measured.
+Provision a database, load a dataset, make the traffic ready, run the traffic trial and the others that are
+wanted, judge. Every step is in the record before the next begins, so that a run that dies leaves what it
+had measured.
 """
 
 from __future__ import annotations
@@ -10,32 +11,35 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rehearse.acts.casting import Cast, footprints, make_cast
-from rehearse.acts.loading import BASE, Base, build_base
-from rehearse.acts.losses import count_losses
-from rehearse.acts.steadiness import deciding, enough
+from rehearse.acts.engines import require_rehearsable
+from rehearse.acts.keeping import EMPTY, Keeping, KeptBase, keeping_of
+from rehearse.acts.loading import Base, build_base
+from rehearse.acts.losses import count_losses, count_missing
+from rehearse.acts.repeats import Repeats, raise_if_disk_full
 from rehearse.acts.traffic import TrafficSetup, TrafficTrial
+from rehearse.acts.trial import TrialContext
+from rehearse.acts.trials import make_trial
+from rehearse.acts.watching import Watching
 from rehearse.dataset.load import LoadProgress
-from rehearse.engines.postgres.databases import create_database, drop_database
-from rehearse.errors import InterruptedRunError, RehearseError, ServerLostError
+from rehearse.engines.postgres.databases import RUN_DATABASES, drop_database
+from rehearse.errors import InterruptedRunError, RehearseError
+from rehearse.judge.accepted import check_accepted
 from rehearse.judge.judge import judge
-from rehearse.model.migration import MigrationState
-from rehearse.model.record import SCHEMA_VERSION, PhaseSpan, RunRecord, Stage, Trial, TrialKind
+from rehearse.judge.rules import RULE_NAMES
+from rehearse.model.record import SCHEMA_VERSION, RunRecord, Stage, Trial
 from rehearse.model.scenario import Scenario
 from rehearse.model.verdict import Judgement
-from rehearse.model.workload import LiveTraffic, SampleColumns
-from rehearse.provision import Server, provision
+from rehearse.model.workload import SampleColumns
+from rehearse.provision import Server
 from rehearse.record.folder import RunFolder, utc_now
 from rehearse.record.journal import Journal
 from rehearse.report.live import LiveStatus
 from rehearse.scenario.redact import redact
-
-TRIAL = "rehearse_trial"
-_ALIVE_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,19 @@ class Rehearsal:
 
 
 def rehearse(
-    scenario: Scenario, out: Path, *, disposable: str | None, on_status: Callable[[LiveStatus], None]
+    scenario: Scenario,
+    out: Path,
+    *,
+    disposable: str | None,
+    on_status: Callable[[LiveStatus], None],
+    cache: bool = True,
 ) -> Rehearsal:
-    """Run `scenario` and write its record under `out`. Errors are noted in the record, then raised."""
+    """Run `scenario` and write its record under `out`. Errors are noted in the record, then raised.
+
+    `cache` False: the data set is made, even if it is kept from an earlier run, and is not kept.
+    """
+    check_accepted(scenario.accepted, RULE_NAMES)
+    require_rehearsable(scenario.database)
     started = utc_now()
     folder = RunFolder.create(out, scenario.name, started)
     record = RunRecord(
@@ -63,7 +77,7 @@ def rehearse(
     )
     journal = Journal(folder, record)
     try:
-        samples = _Run(scenario, journal, disposable, on_status).perform()
+        samples = _Run(scenario, journal, disposable, on_status, keeping_of(scenario, wanted=cache)).perform()
     except RehearseError as error:
         journal.fail(str(error))
         raise
@@ -79,7 +93,7 @@ def rehearse(
 
 
 class _Run:
-    """One rehearsal under way. `entered` and `tick` make it the watch of its trial."""
+    """One rehearsal under way."""
 
     def __init__(
         self,
@@ -87,81 +101,121 @@ class _Run:
         journal: Journal,
         disposable: str | None,
         on_status: Callable[[LiveStatus], None],
+        keeping: Keeping,
     ) -> None:
         self._scenario = scenario
         self._journal = journal
         self._disposable = disposable
+        self._keeping = keeping
         self._show = on_status
-        self._server: Server | None = None
-        self._asked_ns = 0
-        self._statement: int | None = None
+        self._watch: Watching | None = None
 
     def perform(self) -> SampleColumns:
         """All acts; the judgement is in the journal's record afterwards."""
         with ExitStack() as stack:
             self._show(LiveStatus(Stage.PROVISION, f"starting {self._scenario.database.engine.value}"))
-            server = stack.enter_context(provision(self._scenario.database, disposable=self._disposable))
-            self._server = server
+            spec = self._scenario.database
+            server, kept, note = self._keeping.provisioned(spec, self._disposable, stack)
+            self._watch = Watching(journal=self._journal, server=server, show=self._show)
             self._journal.update(environment=server.environment, stage=Stage.LOAD)
+            self._note(note)
             try:
-                base, cast = self._prepare(server, stack)
-                return self._traffic(server, base, cast)
+                base, cast = self._prepare(server, stack, kept)
+                spool = self._journal.folder.spool
+                context = TrialContext(server, base, cast, self._scenario, spool, self._trying, self._note)
+                samples = self._traffic(context)
+                self._beyond(context)
+                self._journal.update(stage=Stage.DONE, judgement=self._judged(samples))
+                return samples
             except Exception as error:
-                self._raise_if_dead(error)
+                self._watch.raise_if_dead(error)
                 raise
 
-    def _prepare(self, server: Server, stack: ExitStack) -> tuple[Base, Cast]:
+    def _prepare(self, server: Server, stack: ExitStack, kept: KeptBase | None) -> tuple[Base, Cast]:
         self._show(LiveStatus(Stage.LOAD, "applying the schema"))
-        for name in (BASE, TRIAL):
+        for name in RUN_DATABASES:
             stack.callback(_drop_quietly, server, name)
-        base = build_base(server.target, self._scenario, self._loading)
+        keep = self._keeping.wanted
+        base = build_base(server.target, self._scenario, self._loading, kept=kept, keep=keep)
+        if kept is not None and base.facts is not kept.facts:
+            self._keeping.forget()
+            self._note("the data set from the cache is not what would be made now: it was made anew")
+        if base.keepable:
+            self._show(LiveStatus(Stage.LOAD, "keeping the data set"))
+            self._note(self._keeping.keep(server, base.facts, base.excused, base.plan))
+        drop_database(server.target, EMPTY)
         self._journal.update(stage=Stage.PREPARE, dataset=base.facts, tables=base.tables)
         self._show(LiveStatus(Stage.PREPARE, "making the traffic ready"))
         cast = make_cast(base, self._scenario)
         self._journal.update(scripts=cast.infos)
         return base, cast
 
-    def _traffic(self, server: Server, base: Base, cast: Cast) -> SampleColumns:
-        """Trials until the verdict does not rest on the machine's mood; the record keeps the deciding one."""
-        tried: list[tuple[Trial, SampleColumns]] = []
-        judgements: list[Judgement] = []
-        while not judgements or not enough(judgements):
-            tried.append(self._trial(server, base, cast))
-            judgements.append(self._conclude(*tried[-1]))
-        place = deciding(judgements)
-        (trial, samples), judgement = tried[place], judgements[place]
-        if len(tried) > 1:
-            shown = ", ".join(judgement.verdict.value for judgement in judgements)
-            self._note(f"only times spoke against a go, so the traffic trial was run again: {shown}")
-            judgement = self._conclude(trial, samples)
-        self._journal.update(stage=Stage.DONE, judgement=judgement)
+    def _traffic(self, context: TrialContext) -> SampleColumns:
+        """As many trials as are asked for, else until the verdict does not rest on the machine's mood; the
+        record keeps one of them whole, and the numbers of all.
+        """
+        made = Repeats(self._scenario.repeat)
+        while made.wanted:
+            trial, samples = self._trial(context)
+            made.add(trial, samples, self._conclude(trial, samples))
+            self._journal.update(repeats=made.kept())
+        trial, samples = made.trials[made.chosen]
+        if len(made.trials) > 1:
+            self._note(made.note())
+            self._keep(trial, samples)
         return samples
 
-    def _trial(self, server: Server, base: Base, cast: Cast) -> tuple[Trial, SampleColumns]:
-        drop_database(server.target, TRIAL)
-        copied = create_database(server.target, TRIAL, template=base.target.dbname)
-        self._note(f"the trial's database was copied by {copied}")
-        target = server.target.on(TRIAL)
+    def _beyond(self, context: TrialContext) -> None:
+        """The other trials that are wanted, whatever the traffic has shown: each is evidence by itself. None
+        where a gate broke the migration off, so that the run ends early.
+        """
+        if self._journal.record.trials[0].aborted is not None:
+            return
+        self._journal.enter(Stage.TRIALS)
+        for kind in self._scenario.trials.beyond_traffic(has_down=bool(self._scenario.migration.down)):
+            self._trying(kind.value)
+            trial = make_trial(kind, replace(context, done=self._journal.record.trials))
+            self._journal.update(trials=(*self._journal.record.trials, trial))
+
+    def _trial(self, context: TrialContext) -> tuple[Trial, SampleColumns]:
+        base, cast = context.base, context.cast
+        assert self._watch is not None
+        target = context.copy()
         self._journal.update(footprints=footprints(target, cast, self._scenario.workload.variables))
         spool = self._journal.folder.spool
-        setup = TrafficSetup(target, self._scenario, cast.scripts, cast.pools, spool)
-        trial, samples = TrafficTrial(setup, self).run()
+        setup = TrafficSetup(target, self._scenario, cast.scripts, cast.pools, spool, cast.newcomer)
+        trial, samples = TrafficTrial(setup, self._watch).run()
         if trial.migration is not None:
             trial = replace(trial, migration=count_losses(base.target, trial.migration))
+            missing = count_missing(base.target, target, trial, samples, cast.infos)
+            trial = replace(trial, missing_rows=missing)
         return trial, samples
 
     def _conclude(self, trial: Trial, samples: SampleColumns) -> Judgement:
+        self._keep(trial, samples)
+        raise_if_disk_full(trial)
+        return self._judged(samples, alone=True)
+
+    def _judged(self, samples: SampleColumns, *, alone: bool = False) -> Judgement:
+        """`alone`: the trial at hand by itself, whatever others there were."""
         self._show(LiveStatus(Stage.JUDGE, "judging"))
+        self._journal.enter(Stage.JUDGE)
+        record = self._journal.record
+        return judge(replace(record, repeats=()) if alone else record, samples)
+
+    def _keep(self, trial: Trial, samples: SampleColumns) -> None:
         folder = self._journal.folder
         trial = replace(trial, samples_file=folder.write_samples(samples))
         shutil.rmtree(folder.spool, ignore_errors=True)
-        self._journal.update(stage=Stage.JUDGE, trials=(trial,))
-        return judge(self._journal.record, samples)
+        self._journal.update(trials=(trial,))
+
+    def _trying(self, text: str) -> None:
+        self._show(LiveStatus(Stage.TRIALS, text))
 
     def _note(self, text: str) -> None:
         environment = self._journal.record.environment
         assert environment is not None
-        if text not in environment.notes:
+        if text and text not in environment.notes:
             self._journal.update(environment=replace(environment, notes=(*environment.notes, text)))
 
     def _loading(self, progress: LoadProgress) -> None:
@@ -172,60 +226,12 @@ class _Run:
                 rows_done=progress.rows_done,
                 rows_total=progress.rows_total,
                 rows_per_s=progress.rows_per_second,
+                left_s=progress.seconds_left,
             )
         )
-
-    def entered(self, stage: Stage, phases: tuple[PhaseSpan, ...]) -> None:
-        """A phase of the traffic trial begins."""
-        self._statement = None  # a trial that is run again notes its statements again
-        trial = Trial(kind=TrialKind.TRAFFIC, phases=phases)
-        self._journal.update(stage=stage, trials=(trial,))
-
-    def tick(
-        self,
-        stage: Stage,
-        since_ns: int,
-        length_s: float | None,
-        traffic: LiveTraffic,
-        blocked: int,
-        migration: MigrationState,
-    ) -> None:
-        """Show where the trial is; raise if the server is gone; note which statement has begun."""
-        now_ns = time.monotonic_ns()
-        running = migration.statement is not None
-        self._show(
-            LiveStatus(
-                stage,
-                elapsed_s=(now_ns - since_ns) / 1e9,
-                length_s=length_s,
-                traffic=traffic,
-                blocked=blocked,
-                statement=migration.text if running else "",
-                statement_s=(now_ns - migration.started_ns) / 1e9 if running else None,
-            )
-        )
-        if migration.statement != self._statement and migration.statement is not None:
-            self._statement = migration.statement
-            trial = self._journal.record.trials[0]
-            note = f"statement {migration.statement + 1} of the migration had begun"
-            self._journal.update(trials=(replace(trial, notes=(note,)),))
-        if now_ns - self._asked_ns > _ALIVE_EVERY_S * 1e9:
-            self._asked_ns = now_ns
-            self._raise_if_dead(None)
-
-    def _raise_if_dead(self, cause: Exception | None) -> None:
-        server = self._server
-        if server is not None and not server.alive():
-            stage = self._journal.record.stage.value
-            raise ServerLostError(
-                f"the database server died in the stage {stage}: {server.last_words()}",
-                f"what was measured is in {self._journal.folder.path}",
-            ) from cause
 
 
 def _drop_quietly(server: Server, name: str) -> None:
     """Leave nothing on a server that outlives us; one that is gone has nothing left on it."""
-    try:
+    with suppress(RehearseError):
         drop_database(server.target, name)
-    except RehearseError:
-        return

@@ -24,6 +24,8 @@ _TEMPORARY = pytest.StashKey[Path]()
 # testcontainers' reaper is an image of its own, which a machine without a registry cannot fetch; what our
 # containers leave is removed by our own sweep
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+# a test makes its own data, and leaves none of it behind
+os.environ["REHEARSE_CACHE"] = "off"
 
 
 def pytest_configure(config: pytest.Config) -> None:

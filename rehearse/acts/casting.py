@@ -8,19 +8,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rehearse.acts.loading import Base
+from rehearse.acts.newcomer import Newcomer, new_scripts
 from rehearse.dataset.fresh import fresh_pool
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.facts import count_rows
 from rehearse.engines.postgres.footprint import footprint
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.engines.postgres.sampling import sample_pool
 from rehearse.errors import ScenarioError
 from rehearse.model.gates import Gate
 from rehearse.model.record import ScriptInfo
+from rehearse.model.relation import Relation
 from rehearse.model.scenario import Scenario
 from rehearse.model.schema import Schema, Table
 from rehearse.model.target import Target
 from rehearse.model.workload import Footprint, Pool, PoolKey, ScriptSource
+from rehearse.workload.commands import flatten, variables_of
 from rehearse.workload.infer import infer_workload
+from rehearse.workload.infer_weights import weighted
 from rehearse.workload.script import Script, parse_script
 
 # Enough for every insert of a rehearsal of ordinary length; one that runs out is reported as skipped.
@@ -41,6 +46,7 @@ class Cast:
     pools: tuple[Pool, ...]
     infos: tuple[ScriptInfo, ...]
     inferred: bool
+    newcomer: Newcomer | None = None
 
 
 def make_cast(base: Base, scenario: Scenario) -> Cast:
@@ -59,14 +65,35 @@ def make_cast(base: Base, scenario: Scenario) -> Cast:
                 "no traffic can be inferred: no table has rows",
                 "give the application's own transactions with --workload FILE",
             )
+        sources = weighted(sources, base.schema, scenario.workload.writes, dict(scenario.workload.hot))
     scripts = tuple(parse_script(source) for source in sources)
     infos = tuple(
         ScriptInfo(source.name, source.weight, script.statements, inferred)
         for source, script in zip(sources, scripts, strict=True)
     )
-    _check_gates(scenario.gates, [source.name for source in sources])
+    newcomer = _newcomer(base, scenario)
+    infos += () if newcomer is None else newcomer.infos
+    _check_gates(scenario.gates, [info.name for info in infos])
     keys = frozenset[PoolKey]().union(*(script.pool_keys for script in scripts))
-    return Cast(scripts, tuple(_pools(base, scenario, keys)), infos, inferred)
+    return Cast(scripts, tuple(_pools(base, scenario, keys)), infos, inferred, newcomer)
+
+
+def _newcomer(base: Base, scenario: Scenario) -> Newcomer | None:
+    """The new application, with rows that are its own: those that come after the old one's."""
+    spec = scenario.workload.after
+    if spec is None:
+        return None
+    scripts = new_scripts(spec)
+    columns: dict[str, list[str]] = defaultdict(list)
+    for key in sorted({key for script in scripts for key in script.pool_keys}, key=lambda key: key.column):
+        if key.kind == "fresh":
+            columns[key.table].append(key.column)
+    count, pools = _fresh_count(scenario), []
+    for name, wanted in columns.items():
+        whole = fresh_pool(base.plan, _generated(base, name, wanted), wanted, 2 * count, name)
+        rest = {column: values[count:] for column, values in whole.columns.items()}
+        pools.append(Pool(whole.kind, whole.table, rest))
+    return Newcomer(spec, scripts, tuple(pools))
 
 
 def _check_gates(gates: Iterable[Gate], names: Sequence[str]) -> None:
@@ -85,16 +112,23 @@ def _pools(base: Base, scenario: Scenario, keys: Iterable[PoolKey]) -> Iterable[
         wanted[key.kind, key.table].append(key.column)
     with connect(base.target, "rehearse") as connection:
         for (kind, name), columns in wanted.items():
-            table = _table(base.schema, name, columns)
             if kind == "fresh":
-                if table.relation not in base.generated:
-                    raise ScenarioError(
-                        f"fresh({name}...) needs generated rows, and {name} is loaded from a file",
-                        "use sample() or random()",
-                    )
-                yield fresh_pool(base.plan, table.relation, columns, _fresh_count(scenario), name)
+                relation = _generated(base, name, columns)
+                yield fresh_pool(base.plan, relation, columns, _fresh_count(scenario), name)
             else:
-                yield sample_pool(connection, name, table.relation, columns, _SAMPLED, scenario.seed)
+                relation = _table(base.schema, name, columns).relation
+                yield sample_pool(connection, name, relation, columns, _SAMPLED, scenario.seed)
+
+
+def _generated(base: Base, name: str, columns: Sequence[str]) -> Relation:
+    """The table, whose rows were generated so that generation can go on with it."""
+    relation = _table(base.schema, name, columns).relation
+    if relation not in base.generated:
+        raise ScenarioError(
+            f"fresh({name}...) needs generated rows, and {name} is loaded from a file",
+            "use sample() or random()",
+        )
+    return relation
 
 
 def _fresh_count(scenario: Scenario) -> int:
@@ -103,6 +137,8 @@ def _fresh_count(scenario: Scenario) -> int:
     seconds = (
         lengths.warm_up_s + lengths.baseline_s + lengths.recovery_s + min(scenario.migration.timeout_s, 300)
     )
+    if scenario.workload.closed_loop:
+        return _MOST_FRESH
     return min(_MOST_FRESH, round(scenario.workload.rate * seconds))
 
 
@@ -133,6 +169,22 @@ def footprints(target: Target, cast: Cast, variables: Variables) -> tuple[Footpr
         return tuple(footprint(connection, script, cast.pools, variables) for script in cast.scripts)
 
 
+def with_scale(target: Target, scripts: Sequence[Script], variables: Variables) -> Variables:
+    """`variables` with pgbench's `scale`, where a script uses it and nobody gave it: as many as there are
+    branches, as pgbench does.
+    """
+    used = {
+        name for script in scripts for command in flatten(script.commands) for name in variables_of(command)
+    }
+    if "scale" not in used or "scale" in dict(variables):
+        return variables
+    with connect(target, "rehearse") as connection:
+        branches = introspect(connection).find("pgbench_branches")
+        if branches is None:
+            return variables
+        return (*variables, ("scale", max(1, count_rows(connection, branches.relation))))
+
+
 def sampled_pools(target: Target, scripts: Sequence[Script], seed: int) -> tuple[Pool, ...]:
     """What `sample()` draws from, for scripts that are sent to a database that nobody generated."""
     keys = frozenset[PoolKey]().union(*(script.pool_keys for script in scripts))
@@ -143,7 +195,11 @@ def sampled_pools(target: Target, scripts: Sequence[Script], seed: int) -> tuple
         schema = introspect(connection)
         for key in sorted(keys, key=lambda key: (key.table, key.column)):
             if key.kind == "fresh":
-                raise ScenarioError(f"fresh({key.table}.{key.column}) needs generated rows", "use random()")
+                raise ScenarioError(
+                    f"fresh({key.table}.{key.column}) draws the rows that generation would have made next, "
+                    "and the rows of this database were not generated",
+                    "use random(), or leave the column to its default; or send the script in a rehearsal",
+                )
             wanted[key.table].append(key.column)
         return tuple(
             sample_pool(connection, name, _table(schema, name, columns).relation, columns, _SAMPLED, seed)

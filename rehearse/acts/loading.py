@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from rehearse.dataset.load import LoadProgress, load
-from rehearse.dataset.plan import plan_dataset
+from rehearse.acts.keeping import EMPTY, KeptBase, digest
+from rehearse.acts.newcomer import check_new_application
+from rehearse.dataset.described import apply_schema, described, fill, rows_loaded
+from rehearse.dataset.generators.resolve import wishes_of
+from rehearse.dataset.load import LoadProgress
+from rehearse.dataset.probe import find
 from rehearse.dataset.recipe import DatasetPlan
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database, drop_database
-from rehearse.engines.postgres.execute import execute_file
-from rehearse.engines.postgres.facts import count_rows, table_sizes
+from rehearse.engines.postgres.facts import table_sizes
 from rehearse.engines.postgres.introspect import introspect
-from rehearse.engines.postgres.server_facts import create_extensions
 from rehearse.errors import ScenarioError
 from rehearse.migrate.preview import named_where_untold, touched
 from rehearse.migrate.run import run_migration
@@ -53,41 +55,80 @@ class Base:
     facts: DatasetFacts
     tables: tuple[TableFacts, ...]
     generated: frozenset[Relation]
+    excused: tuple[str, ...] = ()
+    keepable: bool = False
 
 
-def build_base(server: Target, scenario: Scenario, on_progress: Callable[[LoadProgress], None]) -> Base:
-    """Make the base database: extensions, init scripts, schema, rows. Errors name what to mend."""
-    create_database(server, BASE)
+def build_base(
+    server: Target,
+    scenario: Scenario,
+    on_progress: Callable[[LoadProgress], None],
+    *,
+    kept: KeptBase | None = None,
+    keep: bool = False,
+) -> Base:
+    """Make the base database: extensions, init scripts, schema, rows. Errors name what to mend.
+
+    `kept`: the server has it already, from the cache. `keep`: the cache will have it; an empty copy is left
+    beside it, on which the next run tries its migration.
+    """
     target = server.on(BASE)
+    if kept is not None:
+        excused = kept.excused
+    else:
+        create_database(server, BASE)
+        excused = apply_schema(target, scenario.database, scenario.dataset)
     with connect(target, "rehearse") as connection:
-        create_extensions(connection, scenario.database.extensions)
-        files = (*scenario.database.init, scenario.dataset.schema, *scenario.dataset.load)
-        excused = tuple(note for file in files for note in execute_file(connection, file))
         schema = introspect(connection)
         _check_names(scenario.production, schema, "production rows")
         _check_expendable(scenario.migration.expendable, schema)
-        loaded = _loaded(target, schema) if scenario.dataset.load else {}
-    preview = run_preview(server, scenario)
+        # what is kept was all generated
+        loaded = {} if kept is not None else rows_loaded(target, schema)
+        wishes = wishes_of(scenario.dataset, schema, loaded)
+    keep = keep and kept is None and not loaded  # rows in the schema's file are anybody's
+    if keep:
+        create_database(server, EMPTY, template=BASE)
+    preview = run_preview(server, scenario, BASE if kept is None else EMPTY)
     named = named_where_untold(preview.run, (t.relation for t in schema.tables if t.kind in _STORED))
     preview = replace(preview, touched=preview.touched | named)
-    plan = plan_dataset(
-        schema,
-        preview.after,
-        scenario.dataset.rows,
-        touched=preview.touched,
-        loaded=loaded,
-        seed=scenario.dataset.seed,
+    what = described(
+        scenario.dataset, schema, wishes, after=preview.after, touched=preview.touched, loaded=loaded
     )
-    facts = load(target, plan, on_progress=on_progress)
-    facts = replace(facts, notes=(*excused, *facts.notes))
-    tables = table_facts(target, schema, preview.touched, scenario.production)
+    plan = what.plan
+    if kept is not None and kept.plan != digest(plan):
+        # not what this version would make, whatever the key said
+        for name in (BASE, EMPTY):
+            drop_database(server, name)
+        return build_base(server, scenario, on_progress, keep=False)
+    if kept is not None:
+        facts = kept.facts
+        find(target, plan)
+    else:
+        facts = fill(target, what, on_progress)
+        facts = replace(facts, notes=(*excused, *what.unused, *facts.notes))
+    tables = table_facts(target, schema, preview.touched, _in_production(scenario, schema))
     generated = frozenset(relation for relation in plan.rows if relation not in loaded)
-    return Base(target, schema, preview, plan, facts, tables, generated)
+    return Base(target, schema, preview, plan, facts, tables, generated, excused, keepable=keep)
 
 
-def run_preview(server: Target, scenario: Scenario) -> Preview:
+def _in_production(scenario: Scenario, schema: Schema) -> RowCounts:
+    """Production's rows: as the scenario says, else as its profile counted them."""
+    said, profile = scenario.production, scenario.dataset.profile
+    if profile is None or said.default is not None:
+        return said
+    named = {table.relation for name, _ in said.tables if (table := schema.find(name)) is not None}
+    known = {table.relation for table in schema.tables} - named
+    counted = (
+        (f"{table.relation.schema}.{table.relation.name}", table.rows)
+        for table in profile.tables
+        if table.relation in known and table.rows
+    )
+    return RowCounts(None, (*said.tables, *counted))
+
+
+def run_preview(server: Target, scenario: Scenario, template: str = BASE) -> Preview:
     """Run the migration on a copy of the base before it has any generated rows."""
-    create_database(server, PREVIEW, template=BASE)
+    create_database(server, PREVIEW, template=template)
     try:
         target = server.on(PREVIEW)
         spec = scenario.migration
@@ -96,20 +137,11 @@ def run_preview(server: Target, scenario: Scenario) -> Preview:
         )
         with connect(target, "rehearse") as connection:
             after = introspect(connection) if run.failed is None else None
+            if after is not None:
+                check_new_application(connection, after, scenario.workload)
         return Preview(run, touched(run), after)
     finally:
         drop_database(server, PREVIEW)
-
-
-def _loaded(target: Target, schema: Schema) -> Mapping[Relation, int]:
-    """The tables that the seed files filled, with their rows."""
-    with connect(target, "rehearse") as connection:
-        counts = {
-            table.relation: count_rows(connection, table.relation)
-            for table in schema.tables
-            if table.kind in _STORED
-        }
-    return {relation: rows for relation, rows in counts.items() if rows}
 
 
 def _check_names(counts: RowCounts, schema: Schema, what: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rehearse.model.verdict import GateStatus, Judgement, Severity, Unit, Verdict
 
 # What a busy neighbour can bring about by itself. Everything else is structure, and stays what it is.
-_TIMING_RULES = frozenset(
+TIMING_RULES = frozenset(
     {"stall", "latency", "query-regression", "baseline-noisy", "driver-behind", "sampler-gap"}
 )
 _TIMING_GATES = ("stall.", "latency.", "throughput")
@@ -18,15 +18,18 @@ MOST_TRIALS = 3
 
 
 def rests_on_timing(judgement: Judgement) -> bool:
-    """Whether only times speak against a GO, and no lock of the migration explains them."""
+    """Whether only times speak against a GO, or make it hard to tell, and no lock of the migration explains
+    what failed.
+    """
     if judgement.verdict is Verdict.GO:
         return False
     grave = (Severity.FAILURE, Severity.UNMEASURED)
     rules = {finding.rule for finding in judgement.findings if finding.severity in grave}
-    gates = [gate.metric for gate in judgement.gates if gate.status is not GateStatus.PASSED]
-    if rules - _TIMING_RULES or not all(metric.startswith(_TIMING_GATES) for metric in gates):
+    gates = [g.metric for g in judgement.gates if g.status is not GateStatus.PASSED and g.accepted is None]
+    if rules - TIMING_RULES or not all(metric.startswith(_TIMING_GATES) for metric in gates):
         return False
-    return not _explained(judgement)
+    # a lock explains why it failed, not why nothing could be told
+    return judgement.verdict is Verdict.INCONCLUSIVE or not _explained(judgement)
 
 
 def _explained(judgement: Judgement) -> bool:

@@ -6,22 +6,24 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from rehearse.acts.watch import Watch
+from rehearse.acts.abort import Breaker
+from rehearse.acts.newcomer import Deployment, Newcomer
+from rehearse.acts.watch import Moment, Watch
 from rehearse.migrate.run import run_migration
 from rehearse.model.migration import MigrationRun, MigrationState
 from rehearse.model.record import Phase, PhaseSpan, Stage, Trial, TrialKind
 from rehearse.model.scenario import Scenario
 from rehearse.model.target import Target
-from rehearse.model.waits import LockWait
 from rehearse.model.workload import Pool, SampleColumns
 from rehearse.observe.observer import Observer
-from rehearse.observe.waits import migration_wait_ns
+from rehearse.observe.waits import observed
 from rehearse.workload.adversaries import Adversaries
-from rehearse.workload.driver import Driver
+from rehearse.workload.driver import Driver, Manner
 from rehearse.workload.script import Script
+from rehearse.workload.traffic import Load
 
 # An instant change still has to be met by some transactions that were due in its phase.
 SHORTEST_MIGRATION_PHASE_NS = 1_000_000_000
@@ -45,6 +47,7 @@ class TrafficSetup:
     scripts: tuple[Script, ...]
     pools: tuple[Pool, ...]
     spool: Path
+    newcomer: Newcomer | None = None
 
 
 class _MigrationThread:
@@ -96,15 +99,32 @@ class TrafficTrial:
         self._watch = watch
         self._spans: list[PhaseSpan] = []
         self._migration = _MigrationThread(setup.target, setup.scenario)
+        self._breaker = Breaker(setup.scenario.aborts, setup.target)
         workload = setup.scenario.workload
-        self._driver = Driver(
-            setup.target, setup.scripts, setup.pools, workload, setup.scenario.seed, setup.spool
+        load = Load(
+            None if workload.closed_loop else workload.rate,
+            workload.clients,
+            workload.processes,
+            workload.protocol,
+            workload.variables,
         )
+        manner = Manner(workload.pacing, workload.retry)
+        seed = setup.scenario.seed
+        self._driver = Driver(setup.target, setup.scripts, setup.pools, load, seed, setup.spool, manner)
+        newcomer = setup.newcomer
+        self._deployment = (
+            None
+            if newcomer is None
+            else Deployment(self._driver, setup.target, newcomer, workload, seed, setup.spool)
+        )
+        self._both: Driver | Deployment = self._deployment or self._driver
+        # of a text that both versions send, it is the old one's script that is named
+        scripts = (*(newcomer.scripts if newcomer else ()), *setup.scripts)
         self._observer = Observer(
             setup.target,
-            scripts={text: script.name for script in setup.scripts for text in script.statements},
+            scripts={text: script.name for script in scripts for text in script.statements},
             migration=lambda: self._migration.state,
-            traffic=self._driver.live,
+            traffic=self._both.live,
         )
 
     def run(self) -> tuple[Trial, SampleColumns]:
@@ -115,15 +135,23 @@ class TrafficTrial:
             adversaries = Adversaries(self._setup.target, self._setup.scenario.adversaries)
             adversaries.check()
             stack.callback(adversaries.stop)
+            if self._deployment is not None:
+                stack.callback(self._deployment.abort)
+                self._deployment.open()
             now = self._driver.start()
             self._observer.start()
             stack.callback(self._observer.stop)
             now = self._timed(Phase.WARM_UP, now, lengths.warm_up_s)
             now = self._timed(Phase.BASELINE, now, lengths.baseline_s)
             now = self._invite(adversaries, now)
+            stack.callback(self._breaker.close)
             run, now = self._migrate(now)
-            self._timed(Phase.RECOVERY, now, lengths.recovery_s)
-            samples = self._driver.stop(DRAIN_S)
+            broken_off = self._breaker.aborted is not None
+            if self._deployment is not None and run.failed is None and not broken_off:
+                self._deployment.begin()
+            if not broken_off:  # else what is due is waited for, and no more is sent
+                self._timed(Phase.RECOVERY, now, lengths.recovery_s)
+            samples = self._both.stop(DRAIN_S)
             notes = adversaries.stop()
             missing = tuple(spec.kind for spec in adversaries.missing())
             observation = self._observer.stop()
@@ -131,13 +159,14 @@ class TrafficTrial:
         trial = Trial(
             kind=TrialKind.TRAFFIC,
             phases=tuple(self._spans),
-            migration=_with_waits(run, observation.waits),
+            migration=observed(run, observation.waits, observation.phases),
             waits=observation.waits,
             resources=observation.resources,
             observer=observation.cost,
-            driver=self._driver.health((baseline.start_ns, baseline.end_ns)),
+            driver=self._both.health((baseline.start_ns, baseline.end_ns)),
             missing_adversaries=missing,
             notes=notes,
+            aborted=self._breaker.aborted,
         )
         return trial, samples
 
@@ -165,11 +194,13 @@ class TrafficTrial:
 
     def _migrate(self, start_ns: int) -> tuple[MigrationRun, int]:
         self._watch.entered(Stage.MIGRATION, tuple(self._spans))
+        self._breaker.began(self._both.live())
         self._migration.start()
         while self._migration.running:
             time.sleep(_TICK_S / 4)
             self._tick(Phase.MIGRATION, start_ns, None)
-        run = self._migration.result()
+            self._breaker.look(self._both.live(), self._observer.blocked(), self._migration.state)
+        run = self._breaker.noted(self._migration.result())
         end_ns = max(run.ended_ns, start_ns + SHORTEST_MIGRATION_PHASE_NS)
         while time.monotonic_ns() < end_ns:
             time.sleep(_TICK_S / 4)
@@ -178,19 +209,5 @@ class TrafficTrial:
         return run, end_ns
 
     def _tick(self, phase: Phase, start_ns: int, length_s: float | None) -> None:
-        self._watch.tick(
-            _STAGES[phase],
-            start_ns,
-            length_s,
-            self._driver.live(),
-            self._observer.blocked(),
-            self._migration.state,
-        )
-
-
-def _with_waits(run: MigrationRun, waits: tuple[LockWait, ...]) -> MigrationRun:
-    """`run` with the time that each statement itself waited for locks."""
-    statements = tuple(
-        replace(statement, waited_ns=migration_wait_ns(waits, statement)) for statement in run.statements
-    )
-    return replace(run, statements=statements)
+        traffic, blocked = self._both.live(), self._observer.blocked()
+        self._watch.tick(Moment(_STAGES[phase], start_ns, length_s, traffic, blocked, self._migration.state))

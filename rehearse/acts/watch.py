@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from rehearse.model.migration import MigrationState
 from rehearse.model.record import PhaseSpan, Stage
 from rehearse.model.workload import LiveTraffic
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a trial is. `length_s` is None where the phase's length is not known ahead; `blocked` sessions
+    wait for locks.
+    """
+
+    stage: Stage
+    since_ns: int
+    length_s: float | None
+    traffic: LiveTraffic
+    blocked: int
+    migration: MigrationState
 
 
 class Watch(Protocol):
@@ -15,13 +30,5 @@ class Watch(Protocol):
     def entered(self, stage: Stage, phases: tuple[PhaseSpan, ...]) -> None:
         """A phase begins; `phases` are those that have ended."""
 
-    def tick(
-        self,
-        stage: Stage,
-        since_ns: int,
-        length_s: float | None,
-        traffic: LiveTraffic,
-        blocked: int,
-        migration: MigrationState,
-    ) -> None:
-        """Some ten times a second. `length_s` is None where the phase's length is not known ahead."""
+    def tick(self, moment: Moment) -> None:
+        """Some ten times a second."""

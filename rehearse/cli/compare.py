@@ -120,6 +120,8 @@ def _table(done: list[_Done], unlike: tuple[Difference, ...], console: Console) 
     from rich.table import Table
     from rich.text import Text
 
+    from rehearse.report.format import quantity
+
     for difference in unlike:
         line = f"{_UNLIKE}: {difference.sentence([each.name for each in done])}"
         console.print(Text(line, style="yellow"), soft_wrap=True)
@@ -132,7 +134,7 @@ def _table(done: list[_Done], unlike: tuple[Difference, ...], console: Console) 
     for each in done:
         verdict = each.verdict.value
         stall = dict(each.record.judgement.metrics).get("stall.max") if each.record.judgement else None
-        longest = f"{stall.value:.2f} s" if stall else "not measured"
+        longest = quantity(stall) if stall else "not measured"
         if unlike:
             longest += f", {_UNLIKE}"
         table.add_row(Text(each.name), Text(verdict, style=styles[verdict]), longest, Text(each.why))

@@ -13,7 +13,20 @@ import typer
 from typer.exceptions import TyperException
 
 from rehearse import __version__
-from rehearse.cli import clean, compare, data, doctor, explain, judge, report, run, traffic, workload
+from rehearse.cli import (
+    clean,
+    compare,
+    data,
+    doctor,
+    drift,
+    explain,
+    judge,
+    report,
+    run,
+    traffic,
+    up,
+    workload,
+)
 from rehearse.errors import ExitCode, RehearseError
 
 app = typer.Typer(
@@ -29,9 +42,11 @@ app.command("compare")(compare.compare)
 app.command("judge")(judge.judge)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
+app.command("drift")(drift.drift)
 app.command("traffic")(traffic.traffic)
 app.add_typer(data.app, name="data")
 app.add_typer(workload.app, name="workload")
+app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 

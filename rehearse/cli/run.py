@@ -36,6 +36,14 @@ def run(
     ] = None,
     define: Annotated[Texts, typer.Option(help="A variable of the scripts: scale=20; repeat.")] = None,
     rate: Annotated[float | None, typer.Option(help="Transactions a second, open loop.")] = None,
+    arrivals: Annotated[str | None, typer.Option(help="poisson or uniform.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(help="none, or application: sent again on 40001, 40P01 and 55P03.")
+    ] = None,
+    writes: Annotated[str | None, typer.Option(help="Part of an inferred workload that writes: 20%.")] = None,
+    after: Annotated[
+        Texts, typer.Option(help="A script of the version deployed after the migration, new.sql@9; repeat.")
+    ] = None,
     clients: Annotated[int | None, typer.Option(help="Connections of the application.")] = None,
     processes: Annotated[int | None, typer.Option(help="Driver processes.")] = None,
     protocol: Annotated[str | None, typer.Option(help="prepared, extended or simple.")] = None,
@@ -56,7 +64,19 @@ def run(
         str | None, typer.Option(help="With a DSN: its database's name, to say that it may be destroyed.")
     ] = None,
     gate: Annotated[Texts, typer.Option(help='A gate: "stall.max <= 500ms"; repeat.')] = None,
+    abort: Annotated[
+        Texts, typer.Option(help='When to break the migration off: "stall.max > 10s"; repeat.')
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(help="How often to make the traffic trial; judged by intervals.")
+    ] = None,
+    trials: Annotated[
+        str | None, typer.Option(help="What to try besides traffic: integrity,rollback,..., or all.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call this run.")] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Make the data set anew, and do not keep it.")
+    ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="One JSON document on standard output.")
     ] = False,
@@ -77,6 +97,10 @@ def run(
         "workload": workload or [],
         "define": define or [],
         "rate": rate,
+        "arrivals": arrivals,
+        "retry": retry,
+        "writes": writes,
+        "after": after or [],
         "clients": clients,
         "processes": processes,
         "protocol": protocol,
@@ -90,6 +114,9 @@ def run(
         "provision": provision,
         "settings": setting or [],
         "gates": gate or [],
+        "aborts": abort or [],
+        "repeat": repeat,
+        "trials": trials,
         "name": name,
     }
     if scenario is not None:
@@ -105,10 +132,12 @@ def run(
             f"--disposable {disposable} is for an existing server, and this run makes its own",
             "leave it out, or name the server with --provision DSN",
         )
-    raise typer.Exit(_rehearse(asked, out, disposable, json_output=json_output))
+    raise typer.Exit(_rehearse(asked, out, disposable, cache=not no_cache, json_output=json_output))
 
 
-def _rehearse(scenario: Scenario, out: Path, disposable: str | None, *, json_output: bool) -> int:
+def _rehearse(
+    scenario: Scenario, out: Path, disposable: str | None, *, cache: bool, json_output: bool
+) -> int:
     from rich.console import Console
 
     from rehearse.cli.render import write_reports
@@ -119,7 +148,7 @@ def _rehearse(scenario: Scenario, out: Path, disposable: str | None, *, json_out
 
     console = Console(stderr=True)
     with LiveDisplay(console) as display:
-        done = rehearse(scenario, out, disposable=disposable, on_status=display.update)
+        done = rehearse(scenario, out, disposable=disposable, on_status=display.update, cache=cache)
         page = write_reports(done.folder, done.record, done.samples)
     assert done.record.judgement is not None
     if json_output:

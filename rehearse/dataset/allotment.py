@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rehearse.dataset.bits import key_of
 from rehearse.dataset.exclusions import KeyNeed
 from rehearse.dataset.expressions import Not, NotUnderstoodError, parse
 from rehearse.dataset.facts import Says, alternatives
+from rehearse.dataset.generators import Fan
 from rehearse.dataset.keys import Allocation, Carrier, KeySpec, allocate
 from rehearse.dataset.kinds import TEXTS, UnsupportedTypeError, Wanted, flattened, values_of
 from rehearse.dataset.lattices import INTEGERS
@@ -16,6 +17,7 @@ from rehearse.dataset.links import ITSELF, LEAD, WITHIN, Link
 from rehearse.dataset.needs import ColumnNeed, TableNeed
 from rehearse.dataset.recipe import Digit
 from rehearse.dataset.values import Values
+from rehearse.dataset.vocabulary import DEFAULT_LOCALE
 from rehearse.model.relation import Relation
 
 
@@ -23,8 +25,9 @@ from rehearse.model.relation import Relation
 class Surroundings:
     """What a table's design needs to know of the others.
 
-    `sizes` are how many parent rows a link may use where that is less than all; `strata` how many there
-    are of a root table, for links that have to agree; `inner` links go through these round robin.
+    `sizes` are how many parent rows a link may use where that is less than all, and `firsts` from which one
+    on; `strata` how many there are of a root table, for links that have to agree; `inner` links go through
+    these round robin.
     """
 
     rows: Mapping[Relation, int]
@@ -34,6 +37,9 @@ class Surroundings:
     inner: frozenset[tuple[Relation, int]]
     loaded: frozenset[Relation]
     seed: int
+    fans: Mapping[tuple[Relation, tuple[str, ...]], Fan] = field(default_factory=dict)
+    locale: str = DEFAULT_LOCALE
+    firsts: Mapping[tuple[Relation, int], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,10 @@ class Allotment:
 
     def values(self, column: ColumnNeed, rows: int, *, exact: bool) -> Values:
         """Values of a column's own. Raises UnsupportedTypeError."""
+        if exact and column.given.countable is not None:
+            return column.given.countable
         key = self.key(column.name, "values")
-        wanted = Wanted(self.need.relation.name, column.name, max(1, rows), exact, key)
+        wanted = Wanted(self.need.relation.name, column.name, max(1, rows), exact, key, self.around.locale)
         return values_of(column.type, column.facts, wanted)
 
     def allocation(self, rows: int) -> Allocation:
@@ -82,7 +90,7 @@ class Allotment:
             if link.role == ITSELF:
                 assigned[f"link {place}"] = Digit(1)
         for column in self.need.columns.values():
-            counts = column.counted and flattened(column.type)[0].name in INTEGERS
+            counts = column.counted and not column.free and flattened(column.type)[0].name in INTEGERS
             if counts and self.decider(column.name) is None and self._column_size(column.name, rows) >= rows:
                 assigned[f"column {column.name}"] = Digit(1)
         keys = [self._spec(key, rows) for key in self.keys(rows)]
@@ -117,6 +125,8 @@ class Allotment:
             return None
         for way in ways:
             if len(way) == 1 and isinstance(way[0], Says) and way[0].column in self.need.columns:
+                if self.need.columns[way[0].column].given.own:
+                    continue
                 column, facts = self.need.columns[way[0].column], way[0].facts
                 refused = facts.null and column.not_null
                 if not refused and not column.facts.also(facts).contradictory:
@@ -128,7 +138,7 @@ class Allotment:
         for column in key.columns:
             place = self.decider(column)
             if place is None:
-                if column in self.need.columns:
+                if column in self.need.columns and not self.need.columns[column].free:
                     carriers[column] = self._column_carrier(column, rows)
             elif self._identifies(place, key):
                 carriers[f"link {place}"] = self._link_carrier(place)

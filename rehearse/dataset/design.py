@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from rehearse.dataset.allotment import Allotment
 from rehearse.dataset.facts import Facts
+from rehearse.dataset.generators import Anywhere, Beside, InOrder
+from rehearse.dataset.generators.weighted import Evenly
 from rehearse.dataset.kinds import UnsupportedTypeError
 from rehearse.dataset.links import IMPLIED, WITHIN
 from rehearse.dataset.needs import ColumnNeed
@@ -15,11 +17,14 @@ from rehearse.dataset.order import TEMPORAL, Orderer
 from rehearse.dataset.recipe import (
     Ascending,
     Borrowed,
+    Calculated,
+    Chosen,
     ColumnRecipe,
     Digit,
     Draw,
     Earlier,
     Empty,
+    Fanned,
     Nulls,
     Other,
     Own,
@@ -39,6 +44,7 @@ _BIRTH = re.compile(
 _RARE = re.compile(r"(deleted|removed|archived|cancell?ed|revoked|banned|disabled|failed)_(at|on|by)$")
 _NULL_PERCENT, _RARE_NULL_PERCENT = 10, 90
 _ENDLESS = 1 << 62
+_NOTHING = ColumnRecipe("", Empty())
 
 
 @dataclass(slots=True)
@@ -66,6 +72,7 @@ class Designer:
             made = self._column(replace(column, facts=facts), references)
             if made is not None:
                 columns[column.name] = made
+        self._require_read(columns)
         Orderer(self.allotment, columns, self._keyed).arrange()
         return TableRecipe(
             relation=need.relation,
@@ -78,6 +85,21 @@ class Designer:
             later_checks=need.later_checks,
             partition_check=need.unclear_partitions,
         )
+
+    def _require_read(self, columns: Mapping[str, ColumnRecipe]) -> None:
+        """What somebody wants a column made from has to be made itself."""
+        for name, column in columns.items():
+            match column.source:
+                case Calculated(expression):
+                    missing = [other for other in expression.columns if other not in columns]
+                case Chosen(placing=Beside(other)):
+                    missing = [other] if isinstance(columns.get(other, _NOTHING).source, Empty) else []
+                case _:
+                    continue
+            if missing:
+                raise DatasetError(
+                    f"{self._name(name)} is to be made from {quote_name(missing[0])}, which has no values"
+                )
 
     def _avoided(self) -> dict[str, Facts]:
         facts: dict[str, Facts] = {}
@@ -97,7 +119,8 @@ class Designer:
         size = max(1, self.allotment.size(place))
         from_server = link.parent in self.allotment.around.loaded
         draw = self._draw(place, size)
-        return Reference(link.columns, link.parent, link.parent_columns, draw, size, from_server)
+        first = self.allotment.around.firsts.get((self.allotment.need.relation, place), 0)
+        return Reference(link.columns, link.parent, link.parent_columns, draw, size, from_server, first)
 
     def _draw(self, place: int, size: int) -> Draw:
         link, relation = self.allotment.links[place], self.allotment.need.relation
@@ -114,6 +137,11 @@ class Designer:
             return Other(lead, digit or Random(key, size - 1, skewed=True), size)
         if digit is not None:
             return digit
+        fan = self.allotment.around.fans.get((relation, link.columns))
+        if fan is not None and not own:
+            placing = self.allotment.need.columns[link.columns[0]].given.placing
+            correlation = placing.correlation if isinstance(placing, InOrder) else 0.0
+            return Fanned(key, size, fan, max(1, self.rows), correlation)
         return Earlier(key, max(1, self.rows)) if own else Random(key, size, skewed=True)
 
     def _column(self, column: ColumnNeed, references: tuple[Reference, ...]) -> ColumnRecipe | None:
@@ -125,11 +153,14 @@ class Designer:
                 column.name, self._borrowed(column, place, references), self._link_nulls(column, place)
             )
         nulls = None
-        if not column.not_null and not column.facts.not_null and column.name not in self._keyed:
+        fraction = column.given.null_fraction
+        if fraction is not None:
+            nulls = Nulls(self.allotment.key(column.name, "null"), 100 * fraction) if fraction else None
+        elif not column.not_null and not column.facts.not_null and column.name not in self._keyed:
             share = _RARE_NULL_PERCENT if _RARE.search(column.name) else _NULL_PERCENT
             nulls = Nulls(self.allotment.key(column.name, "null"), share)
         try:
-            return ColumnRecipe(column.name, self._own(column), nulls)
+            return ColumnRecipe(column.name, self._chosen(column) or self._own(column), nulls)
         except UnsupportedTypeError as error:
             return self._unsupported(column, str(error))
 
@@ -145,6 +176,20 @@ class Designer:
             f"{name}: no values of type {type_} can be made, and it is NOT NULL without a default",
             "load the table from a SQL file",
         )
+
+    def _chosen(self, column: ColumnNeed) -> Source | None:
+        """What somebody said about the column; None if that leaves its values as they are."""
+        given = column.given
+        if given.expression is not None:
+            return Calculated(given.expression)
+        if f"column {column.name}" in self._digits:
+            return None
+        generator = given.generator
+        if generator is None and given.placing != Anywhere():
+            generator = Evenly(self.allotment.values(column, self.rows, exact=False))
+        if generator is None:
+            return None
+        return Chosen(generator, self.allotment.key(column.name), max(1, self.rows), given.placing)
 
     def _own(self, column: ColumnNeed) -> Own:
         digit = self._digits.get(f"column {column.name}")
@@ -164,6 +209,8 @@ class Designer:
 
     def _spaced(self, column: ColumnNeed, values: Values, reach: int) -> Values:
         """Instants that are a key lie all over their range, not in its first minutes."""
+        if column.given.countable is not None:
+            return values
         apart = any(column.name == apart.low for apart in self.allotment.need.apart)
         if isinstance(values, Lattice) and (apart or values.form in TEMPORAL):
             return replace(values, step=max(1, values.size // max(1, 2 * reach)))
@@ -200,11 +247,13 @@ class Designer:
             for name in link.columns
             if not columns[name].not_null
             and not columns[name].facts.not_null
-            and name not in self._keyed
+            and (name not in self._keyed or columns[name].given.null_fraction is not None)
             and name not in shared
         ]
         if column.name not in free or (link.whole_match and len(free) < len(link.columns)):
             return None
         # the first rows of a tree have nothing before them to refer to
         roots = self.allotment.strata(link) if link.parent == self.allotment.need.relation else 0
-        return Nulls(self.allotment.key(link.name, "null"), _NULL_PERCENT, roots)
+        said = [f for name in link.columns if (f := columns[name].given.null_fraction) is not None]
+        percent = 100 * max(said) if said else _NULL_PERCENT
+        return Nulls(self.allotment.key(link.name, "null"), percent, roots) if percent or roots else None

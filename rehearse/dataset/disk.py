@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -11,43 +12,89 @@ from rehearse.dataset.generate import Generator
 from rehearse.dataset.recipe import DatasetPlan
 from rehearse.dataset.session import Connection
 from rehearse.errors import EnvironmentFailure
+from rehearse.model.relation import Relation
 from rehearse.model.schema import Schema
 from rehearse.model.target import Target
 
 _SAMPLE_ROWS = 50
 _ROW_OVERHEAD_BYTES = 36
 _INDEX_ENTRY_BYTES = 32
+_MARGIN = 1.1
+_FULL_BYTES = 32 << 20
 _LOCAL = ("localhost", "127.0.0.1", "::1")
+# checkpoints begin before the log is as large as it may get, and it goes on growing until they end
+_LOG_LIMIT = (
+    "SELECT setting::bigint * 1048576 * 5 / 4 FROM pg_catalog.pg_settings WHERE name = 'max_wal_size'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes that a load will take: of tables, of indexes, of the log until a checkpoint clears it, and of
+    the sorting of the largest index.
+    """
+
+    table_bytes: int
+    index_bytes: int
+    log_bytes: int
+    sort_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it, with some margin."""
+        return round((self.table_bytes + self.index_bytes + self.log_bytes + self.sort_bytes) * _MARGIN)
 
 
 def require_room(connection: Connection, target: Target, plan: DatasetPlan, schema: Schema) -> None:
-    """EnvironmentFailure if the server's file system has clearly no room for the plan's rows."""
-    directory = _data_directory(connection, target)
+    """EnvironmentFailure if the server's file system has no room for the plan's rows, by our estimate."""
+    directory = data_directory(connection, target)
     if directory is None:
         return
-    needed = estimated_bytes(plan, schema)
+    row = connection.execute(_LOG_LIMIT).fetchone()
+    needed = estimate(plan, schema, log_limit_bytes=row[0] if row else 0)
     free = shutil.disk_usage(directory).free
-    if needed > free:
+    if needed.total_bytes > free:
         raise EnvironmentFailure(
-            f"disk: the data set needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            "ask for fewer rows",
+            f"disk: the data set needs about {_size(needed.total_bytes)} "
+            f"(tables {_size(needed.table_bytes)}, "
+            f"indexes {_size(needed.index_bytes + needed.sort_bytes)}, write-ahead log "
+            f"{_size(needed.log_bytes)}), {_size(free)} are free in {directory}",
+            "ask for fewer rows, or set TMPDIR to a directory with more"
+            if target.disposable
+            else "ask for fewer rows",
         )
 
 
-def estimated_bytes(plan: DatasetPlan, schema: Schema) -> int:
-    """Heap and indexes by the width of a few rows of each table, and the log that a checkpoint leaves."""
+def is_full(directory: Path | None) -> bool:
+    """Whether there is no room for another segment of the log, without which a server ends itself."""
+    try:
+        return directory is not None and shutil.disk_usage(directory).free < _FULL_BYTES
+    except OSError:
+        return False
+
+
+def estimate(plan: DatasetPlan, schema: Schema, *, log_limit_bytes: int) -> Estimate:
+    """What the plan's rows will take, by the width of a few rows of each table."""
     generator = Generator(plan)
-    total = 0
+    tables, indexes = 0, [0]
     for relation, count in plan.rows.items():
         if count:
-            sample = min(count, _SAMPLE_ROWS)
-            width = len(generator.csv(relation, 0, sample)) // sample + _ROW_OVERHEAD_BYTES
-            indexes = len(schema.table(relation).indexes)
-            total += count * (width + indexes * _INDEX_ENTRY_BYTES)
-    return total * 5 // 4
+            tables += count * (text_width(generator, relation) + _ROW_OVERHEAD_BYTES)
+            indexes += [count * _INDEX_ENTRY_BYTES] * len(schema.table(relation).indexes)
+    return Estimate(tables, sum(indexes), min(tables + sum(indexes), log_limit_bytes), max(indexes))
 
 
-def _data_directory(connection: Connection, target: Target) -> Path | None:
+def text_width(generator: Generator, relation: Relation) -> int:
+    """How many bytes a row of that table has as text, by a few of them."""
+    sample = max(1, min(generator.plan.tables[relation].rows, _SAMPLE_ROWS))
+    return len(generator.csv(relation, 0, sample)) // sample
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+
+
+def data_directory(connection: Connection, target: Target) -> Path | None:
     """The data directory, if the server runs on this machine and its directory can be read."""
     if not target.host.startswith("/") and target.host not in _LOCAL:
         return None

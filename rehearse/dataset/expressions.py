@@ -106,12 +106,17 @@ _COMPARISONS = frozenset({"=", "<>", "!=", "<", "<=", ">", ">="})
 _TYPE_WORDS = frozenset({"varying", "precision", "without", "with", "time", "zone"})
 
 
+# an operator whose schema is not on the search path
+_QUALIFIED = re.compile(r'\bOPERATOR\((?:\w+|"(?:[^"]|"")+")\.([^\w\s()]+)\)')
+
+
 def parse(text: str) -> Expression:
     """The expression, or a `CHECK (...)` clause as `pg_get_constraintdef` prints it.
 
     Raises NotUnderstoodError for what it does not know.
     """
     stripped = re.sub(r"\s+(?:NOT VALID|NO INHERIT|NOT ENFORCED)\s*$", "", text.strip())
+    stripped = _QUALIFIED.sub(r" \1 ", stripped)
     reader = _Reader(_tokens(re.sub(r"^CHECK\s*(?=\()", "", stripped)))
     expression = reader.disjunction()
     if not reader.at_end:

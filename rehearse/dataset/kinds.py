@@ -21,7 +21,7 @@ from rehearse.dataset.values import (
     Vocabulary,
     code,
 )
-from rehearse.dataset.vocabulary import kind_for, pool
+from rehearse.dataset.vocabulary import DEFAULT_LOCALE, kind_for, pool
 from rehearse.model.schema import DataType, TypeKind
 
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name"})
@@ -38,6 +38,12 @@ _ISO: dict[tuple[str, int | None], str] = {
     ("country", 2): "country_code",
     ("country_code", 2): "country_code",
     ("currency", 3): "currency",
+}
+_WHOLE = {
+    "interval year": " years",
+    "interval month": " months",
+    "interval year to month": " months",
+    "interval day": " days",
 }
 _INNER_DEPTH = 4
 _NOTHING = Facts()
@@ -59,6 +65,7 @@ class Wanted:
     rows: int
     exact: bool
     key: int
+    locale: str = DEFAULT_LOCALE
 
 
 def values_of(  # noqa: PLR0911 - one arm a family of types
@@ -74,6 +81,8 @@ def values_of(  # noqa: PLR0911 - one arm a family of types
         return _choices(facts.one_of, facts)
     if base.name == "bool":
         return _choices(("true", "false"), facts)
+    if base.sql in _WHOLE:
+        return _whole(_WHOLE[base.sql], exact=wanted.exact)
     if base.name in LATTICES:
         return lattice(base, facts, wanted.column, exact=wanted.exact, rows=wanted.rows)
     if base.name in TEXTS:
@@ -84,6 +93,13 @@ def values_of(  # noqa: PLR0911 - one arm a family of types
     if made is None:
         raise UnsupportedTypeError(type_.sql)
     return made
+
+
+def _whole(unit: str, *, exact: bool) -> Template:
+    """Intervals of which only days or longer units are kept: in seconds they would all come to nothing."""
+    small = tuple(str(n) for n in range(1, 1000 if exact else 120))
+    thousands = (tuple(f"{n:03}" for n in range(1000)),) if exact else ()
+    return Template((small, *thousands, (unit,)), exact)
 
 
 def flattened(type_: DataType, facts: Facts = _NOTHING) -> tuple[DataType, Facts]:
@@ -133,7 +149,9 @@ def _array(type_: DataType, facts: Facts, wanted: Wanted, depth: int) -> Values:
     if facts.one_of is not None:
         return _choices(facts.one_of, facts)
     element = values_of(type_.element, Facts(), wanted, depth + 1)
-    return Assembled("array", (element,) * 4, wanted.exact)
+    # of all types, box alone has another delimiter
+    form = "array;" if flattened(type_.element)[0].name == "box" else "array"
+    return Assembled(form, (element,) * 4, wanted.exact)
 
 
 def _row(type_: DataType, _: Facts, wanted: Wanted, depth: int) -> Values:
@@ -180,7 +198,7 @@ def _text(type_: DataType, facts: Facts, wanted: Wanted) -> Values:
         return made
     iso = _ISO.get((kind_for(wanted.column, wanted.table), facts.max_length))
     if iso is not None and not wanted.exact and facts.min_length <= (facts.max_length or 0):
-        return Vocabulary(iso, facts.max_length, 0, facts.fold, exact=False)
+        return Vocabulary(iso, facts.max_length, 0, facts.fold, False, wanted.locale)
     if _CODE_NAME.search(wanted.column) or (facts.max_length or 99) < 4:
         return _code(facts, wanted)
     words = _words(facts, wanted)
@@ -189,7 +207,7 @@ def _text(type_: DataType, facts: Facts, wanted: Wanted) -> Values:
 
 def _words(facts: Facts, wanted: Wanted) -> Vocabulary:
     kind = kind_for(wanted.column, wanted.table)
-    return Vocabulary(kind, facts.max_length, facts.min_length, facts.fold, wanted.exact)
+    return Vocabulary(kind, facts.max_length, facts.min_length, facts.fold, wanted.exact, wanted.locale)
 
 
 def _code(facts: Facts, wanted: Wanted) -> Template:
@@ -243,7 +261,7 @@ def _words_match(facts: Facts, wanted: Wanted) -> bool:
         compiled = [re.compile(pattern) for pattern in patterns]
     except re.error:
         return False
-    texts = pool(kind_for(wanted.column, wanted.table)).texts
+    texts = pool(kind_for(wanted.column, wanted.table), wanted.locale).texts
     return facts.max_length is None and all(rule.search(text) for rule in compiled for text in texts)
 
 

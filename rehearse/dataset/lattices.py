@@ -45,6 +45,7 @@ LATTICES: dict[str, _Type] = {
     "timetz": _Type("timetz", 0, DAY - 1),
     "interval": _Type("interval", -_MOST, _MOST),
 }
+_FIELDS = {"hour": 3600, "minute": 60}  # seconds of an interval's smallest field
 INTEGERS = frozenset({"int2", "int4", "int8"})
 
 # (pattern of the column's name, low, high) in whole units; the first that matches wins
@@ -76,9 +77,11 @@ def lattice(type_: DataType, facts: Facts, column: str, *, exact: bool, rows: in
 
     Exact ones have at least `rows` values if the type and the facts have room for them.
     """
-    form, scale, low, high = _limits(type_)
+    step = _step(type_)
+    rows *= step
+    form, scale, low, high = limits(type_)
     for bound in facts.bounds:
-        low, high = _tightened(low, high, bound, form, scale)
+        low, high = tightened(low, high, bound, form, scale)
     suggested = _suggestion(form, scale, column, exact=exact)
     pieces = [
         (low if a is None else max(low, a), high if b is None else min(high, b - 1))
@@ -87,16 +90,66 @@ def lattice(type_: DataType, facts: Facts, column: str, *, exact: bool, rows: in
     pieces = [piece for piece in pieces if piece[0] <= piece[1]] or [(low, high)]
     excluded = {n for text in facts.none_of if (n := to_raw(text, form, scale)) is not None}
     spans = [_shrunk(piece, suggested, rows if exact else 1) for piece in pieces]
-    return Lattice(form, tuple(sorted(_without(spans, excluded))), scale=scale, in_turn=len(pieces) > 1)
+    spans = _aligned(sorted(_without(spans, excluded)), step)
+    return Lattice(form, tuple(spans), step=step, scale=scale, in_turn=len(pieces) > 1)
+
+
+def _step(type_: DataType) -> int:
+    """How far apart raw values are that the type tells apart: `interval hour` whole hours, numeric(3, -2)
+    whole hundreds.
+    """
+    if type_.name == "interval":
+        field = re.match(r"interval (?:\w+ to )?(\w+)", type_.sql)
+        return _FIELDS.get(field[1], 1) if field else 1
+    return int(10 ** max(0, -(type_.scale or 0)))
+
+
+def _aligned(spans: list[tuple[int, int]], step: int) -> list[tuple[int, int]]:
+    """The spans from the first to the last multiple of the step in them; as they are if they hold none."""
+    inner = [(-(-low // step) * step, high // step * step) for low, high in spans]
+    return [span for span in inner if span[0] <= span[1]] or spans
+
+
+def counted_within(values: Lattice, facts: Facts) -> tuple[int, int] | None:
+    """The place of the first of the whole numbers that agree with bounds and intervals, and how many follow
+    one another from there on; of several such runs the longest. None if there are none, or they are no such
+    numbers.
+    """
+    if values.form != "integer" or len(values.spans) != 1:
+        return None
+    first, last = values.spans[0]
+    low, high = first, last
+    for bound in facts.bounds:
+        low, high = tightened(low, high, bound, "integer", 0)
+    ends = [_piece(text, "integer", 0) for text in facts.intervals] or [(None, None)]
+    pieces = sorted(
+        (low if start is None else max(low, start), high if stop is None else min(high, stop - 1))
+        for start, stop in ends
+    )
+    runs: list[tuple[int, int]] = []
+    for start, stop in pieces:
+        if start > stop:
+            continue
+        if runs and start <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], stop))
+        else:
+            runs.append((start, stop))
+    if not runs:
+        return None
+    start, stop = max(runs, key=lambda run: run[1] - run[0])
+    place = -((first - start) // values.step)
+    count = (stop - first) // values.step + 1 - place
+    return (place, count) if count > 0 else None
 
 
 def to_raw(text: str, form: str, scale: int) -> int | None:
     """A constant in raw units, rounded down; None if it cannot be read (or is infinite)."""
-    exact = _exact(text, form, scale)
+    exact = exact_raw(text, form, scale)
     return None if exact is None else int(exact.to_integral_value(ROUND_FLOOR))
 
 
-def _limits(type_: DataType) -> tuple[str, int, int, int]:
+def limits(type_: DataType) -> tuple[str, int, int, int]:
+    """Form, scale, least and greatest raw value of a type of `LATTICES`."""
     form, low, high = LATTICES[type_.name]
     if form != "decimal":
         return form, 0, low, high
@@ -104,23 +157,25 @@ def _limits(type_: DataType) -> tuple[str, int, int, int]:
         return form, 4 if type_.name == "float8" else 2, low, high
     scale = type_.scale or 0
     if scale < 0:  # numeric(3, -2) holds hundreds
-        return form, 0, 0, 0
+        most = min(_MOST, (10**type_.precision - 1) * 10**-scale)
+        return form, 0, -most, most
     # at least one digit before the point, if the type has room for it and a double can tell
     useful = min(scale, 6)
     most = min(_MOST, 10 ** min(15, type_.precision - scale + useful) - 1)
     return form, useful, -most, most
 
 
-def _tightened(  # noqa: PLR0911 - one arm an operator
+def tightened(  # noqa: PLR0911 - one arm an operator
     low: int, high: int, bound: Bound, form: str, scale: int
 ) -> tuple[int, int]:
+    """The raw limits with a bound on top of them."""
     if bound.text == NOW:
         if form not in {"date", "timestamp", "timestamptz"}:
             return low, high
         upper = bound.operator in {"<", "<="}
         unit = DAY if form == "date" else 1
         return (low, min(high, END // unit)) if upper else (max(low, _FUTURE // unit), high)
-    exact = _exact(bound.text, form, scale)
+    exact = exact_raw(bound.text, form, scale)
     if exact is None:
         return low, high
     down, up = int(exact.to_integral_value(ROUND_FLOOR)), int(exact.to_integral_value(ROUND_CEILING))
@@ -136,14 +191,15 @@ def _tightened(  # noqa: PLR0911 - one arm an operator
 
 
 def _piece(interval: tuple[str | None, str | None], form: str, scale: int) -> tuple[int | None, int | None]:
-    low, high = (None if text is None else _exact(text, form, scale) for text in interval)
+    low, high = (None if text is None else exact_raw(text, form, scale) for text in interval)
     return (
         None if low is None else int(low.to_integral_value(ROUND_CEILING)),
         None if high is None else int(high.to_integral_value(ROUND_CEILING)),
     )
 
 
-def _exact(text: str, form: str, scale: int) -> Decimal | None:
+def exact_raw(text: str, form: str, scale: int) -> Decimal | None:
+    """A constant in raw units; None if it cannot be read (or is infinite)."""
     if form in {"integer", "decimal"}:
         value = number(text)
         return None if value is None else value.scaleb(scale)

@@ -192,6 +192,7 @@ def _soft(need: TableNeed, needs: Mapping[Relation, TableNeed]) -> Iterator[Link
             stem == column.name
             or not stem
             or column.name in alone
+            or column.given.own
             or column.facts != _nothing(column.not_null)
         ):
             continue

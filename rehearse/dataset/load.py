@@ -6,20 +6,20 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import sql
 
-from rehearse.dataset.disk import require_room
-from rehearse.dataset.generate import CHUNK_ROWS, NULL_MARK, Generator
+from rehearse.dataset.copying import TableCopy
+from rehearse.dataset.disk import data_directory, is_full, require_room, text_width
+from rehearse.dataset.generate import Generator
 from rehearse.dataset.probe import check_samples, give_up_xml, read_existing_keys
 from rehearse.dataset.recipe import DatasetPlan
-from rehearse.dataset.session import Connection, Job, in_parallel, name_of, open_session, translated
+from rehearse.dataset.session import Connection, Job, in_parallel, open_session, translated
 from rehearse.dataset.settle import (
     Size,
-    checkpoint,
     move_sequences_on,
     rebuild_jobs,
     reference_jobs,
@@ -28,21 +28,19 @@ from rehearse.dataset.settle import (
 )
 from rehearse.dataset.suspend import Suspension
 from rehearse.engines.postgres.introspect import introspect
-from rehearse.errors import DatasetError
+from rehearse.errors import DatasetError, EnvironmentFailure, RehearseError, ServerLostError
 from rehearse.model.record import DatasetFacts
 from rehearse.model.relation import Relation
 from rehearse.model.schema import Schema
 from rehearse.model.target import Target
-
-# one COPY command, and so one transaction
-_SLICE_ROWS = 4 * CHUNK_ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
     """Where a load stands: rows of `table` that are through `stage` (copy, index or analyze).
 
-    `rows_per_second` is over all tables since the stage began.
+    `rows_per_second` is over all tables since the stage began, `seconds_left` until it ends; None where
+    nobody can tell.
     """
 
     table: Relation
@@ -50,7 +48,11 @@ class LoadProgress:
     rows_total: int
     stage: str
     rows_per_second: float
+    seconds_left: float | None = None
 
+
+_MOST_STREAMS = 8
+_FULL = "disk full: the server has no space left for the data set, and died of it"
 
 Listener = Callable[[LoadProgress], None]
 
@@ -64,10 +66,16 @@ def load(
     not depend on that. `on_progress` is called from the loading threads, one call at a time. Raises
     DatasetError naming table and constraint if the server refuses a row.
     """
-    streams = streams or max(2, min(4, (os.cpu_count() or 2) // 2))
+    streams = streams or max(2, min(_MOST_STREAMS, os.cpu_count() or 2))
     with open_session(target, replica=False) as connection:
+        directory = data_directory(connection, target)
         loader = _Loader(target, plan, connection, streams, _Reporter(plan, on_progress))
-        return loader.run()
+        try:
+            return loader.run()
+        except ServerLostError:
+            if is_full(directory):
+                raise EnvironmentFailure(_FULL, "ask for fewer rows, or make room") from None
+            raise
 
 
 @dataclass(slots=True)
@@ -89,7 +97,10 @@ class _Reporter:
             everything = sum(count for (of, _), count in self._done.items() if of == stage)
             rate = everything / (now - started) if now > started else 0.0
             total = self.plan.rows.get(relation, 0)
-            self.listener(LoadProgress(relation, done, total, stage, rate))
+            # how long an index takes is known when it is there
+            timed = stage == "copy" and rate > 0
+            left = (sum(self.plan.rows.values()) - everything) / rate if timed else None
+            self.listener(LoadProgress(relation, done, total, stage, rate, left))
 
     def begin(self, stage: str) -> None:
         self._started[stage] = time.monotonic()
@@ -115,16 +126,16 @@ class _Loader:
         suspension = Suspension(superuser)
         try:
             suspension.begin(self.connection, rows)
-            self._copy(rows, replica=superuser)
+            self._copy(schema, rows, replica=superuser)
             copied = time.monotonic()
             self._rebuild(suspension)
-        finally:
-            # also after a failure: nothing of the user's own is lost
-            self._restore(suspension)
-        self._analyze(schema)
-        if superuser:
-            jobs = list(reference_jobs(schema, frozenset(rows)))
-            in_parallel(self.target, jobs, streams=self.streams, replica=False)
+        except BaseException:
+            # nothing of the user's own is lost; what went wrong first is the reason
+            with suppress(RehearseError):
+                self._restore(suspension)
+            raise
+        self._restore(suspension)
+        self._analyze(schema, reference_jobs(schema, frozenset(rows)) if superuser else ())
         notes += self._finish(schema)
         return DatasetFacts(
             rows=sum(rows.values()),
@@ -136,33 +147,21 @@ class _Loader:
             notes=self.plan.notes + notes,
         )
 
-    def _copy(self, rows: dict[Relation, int], *, replica: bool) -> None:
+    def _copy(self, schema: Schema, rows: dict[Relation, int], *, replica: bool) -> None:
         self.report.begin("copy")
-        jobs = [
-            self._slice(relation, start, min(start + _SLICE_ROWS, count))
-            for relation, count in rows.items()
-            for start in range(0, count, _SLICE_ROWS)
-        ]
+        jobs = [job for relation, count in rows.items() for job in self._table(schema, relation).jobs(count)]
         in_parallel(self.target, jobs, streams=self.streams, replica=replica)
 
-    def _slice(self, relation: Relation, start: int, stop: int) -> Job:
+    def _table(self, schema: Schema, relation: Relation) -> TableCopy:
         generator = Generator(self.plan)
-        columns = [sql.Identifier(column.name) for column in self.plan.tables[relation].columns]
-        command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL {})").format(
-            name_of(relation), sql.SQL(", ").join(columns), sql.Literal(NULL_MARK)
+        described = schema.table(relation)
+        return TableCopy(
+            generator,
+            relation,
+            tuple(described.column(column.name).type for column in self.plan.tables[relation].columns),
+            text_width(generator, relation),
+            lambda table, count: self.report.add("copy", table, count),
         )
-
-        def job(connection: Connection) -> None:
-            try:
-                with connection.cursor().copy(command) as copy:
-                    for first in range(start, stop, CHUNK_ROWS):
-                        last = min(first + CHUNK_ROWS, stop)
-                        copy.write(generator.csv(relation, first, last))
-                        self.report.add("copy", relation, last - first)
-            except psycopg.Error as error:
-                raise translated(error, relation) from None
-
-        return job
 
     def _rebuild(self, suspension: Suspension) -> None:
         left = Counter(index.table for index in suspension.indexes)
@@ -173,7 +172,7 @@ class _Loader:
             self.report.add("index", table, rows if left[table] == 0 else 0)
 
         self.report.begin("index")
-        jobs = list(rebuild_jobs(suspension.indexes, done))
+        jobs = list(rebuild_jobs(suspension.with_sizes(self.connection), self.streams, done))
         in_parallel(self.target, jobs, streams=self.streams, replica=False)
         broken = suspension.left_behind(self.connection)
         if broken:
@@ -185,9 +184,10 @@ class _Loader:
         except psycopg.Error as error:
             raise translated(error, "constraints of the data set") from None
 
-    def _analyze(self, schema: Schema) -> None:
+    def _analyze(self, schema: Schema, further: Iterable[Job]) -> None:
+        """`further` are questions that may be asked at the same time, by whoever has no table to vacuum."""
         self.report.begin("analyze")
-        jobs = list(self._vacuums(schema))
+        jobs = [*self._vacuums(schema), *further]
         in_parallel(self.target, jobs, streams=self.streams, replica=False)
 
     def _vacuums(self, schema: Schema) -> Iterator[Job]:
@@ -202,7 +202,6 @@ class _Loader:
         try:
             move_sequences_on(self.connection, schema, frozenset(self.plan.tables))
             notes = refresh_views(self.connection, schema)
-            checkpoint(self.connection)
         except psycopg.Error as error:
             raise translated(error, "the data set") from None
         return notes

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from rehearse.dataset.exclusions import Apart, KeyNeed, exclusion
 from rehearse.dataset.expressions import NotUnderstoodError, names_in, parse
 from rehearse.dataset.facts import Alternative, Atom, Before, Differs, Facts, Says, alternatives, consistent
+from rehearse.dataset.generators import Given
 from rehearse.dataset.partitions import bound_facts, partition_facts
 from rehearse.dataset.retype import retyped
 from rehearse.model.relation import Relation, quote_name
@@ -28,6 +29,8 @@ from rehearse.model.schema import (
     UniqueKey,
 )
 
+_NOTHING_SAID = Given()
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnNeed:
@@ -39,6 +42,12 @@ class ColumnNeed:
     not_null: bool
     has_default: bool
     counted: bool = False  # a sequence fills it
+    given: Given = _NOTHING_SAID  # what somebody said about it
+
+    @property
+    def free(self) -> bool:
+        """Whether it has values of its own that tell nothing apart: it can carry no key."""
+        return self.given.own and self.given.countable is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,9 @@ class _Merger:
             checks=table.checks,
             later_checks=tuple(self._evaluable),
             homeless=partitions is not None and partitions.leaves == 0,
-            unclear_partitions=partitions is not None and partitions.unclear and not partitions.open_ended,
+            unclear_partitions=partitions is not None
+            and not partitions.open_ended
+            and (partitions.unclear or bool(partitions.columns.keys() & _referring(references))),
             differing=tuple(dict.fromkeys(draft.differing)),
         )
 
@@ -318,6 +329,11 @@ class _Merger:
                     self._draft.apart.append(Apart(names[key.low], names[key.high]))
                 else:
                     self._draft.keys.append(replace(key, columns=tuple(names[n] for n in columns)))
+
+
+def _referring(references: Iterable[ForeignKey]) -> set[str]:
+    """Columns whose values are those of other tables, whatever a bound says."""
+    return {name for key in references for name in key.columns}
 
 
 def _refuses_null(type_: DataType) -> bool:

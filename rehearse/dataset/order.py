@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from rehearse.dataset.allotment import Allotment
 from rehearse.dataset.exclusions import Apart
 from rehearse.dataset.facts import Before
-from rehearse.dataset.recipe import ColumnRecipe, Digit, Following, Own, Source
+from rehearse.dataset.generators.numbers import Shaped
+from rehearse.dataset.recipe import Chosen, ColumnRecipe, Digit, Following, Own, Source
 from rehearse.dataset.values import Lattice
 
 TEMPORAL = frozenset({"date", "timestamp", "timestamptz"})
@@ -96,6 +97,8 @@ def _suggested(columns: Mapping[str, ColumnRecipe]) -> Iterator[Before]:
 def _lattice_of(source: Source) -> Lattice | None:
     if isinstance(source, Own) and isinstance(source.values, Lattice):
         return source.values
+    if isinstance(source, Chosen) and isinstance(source.generator, Shaped) and not source.generator.fine:
+        return source.generator.lattice
     return source.values if isinstance(source, Following) else None
 
 

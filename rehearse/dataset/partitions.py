@@ -6,12 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from rehearse.dataset.facts import Facts
 from rehearse.model.relation import Relation
 from rehearse.model.schema import Schema, Table, TableKind
 
 _ITEM = re.compile(r"'(?:[^']|'')*'|MINVALUE|MAXVALUE|NULL|-?[\d.]+(?:[eE][-+]?\d+)?|true|false")
+_MODULUS = re.compile(r"modulus (\d+)", re.IGNORECASE)
 _COLUMN = re.compile(r'("(?:[^"]|"")+"|[^\W\d][\w$]*)(?:\s+.*)?\Z', re.DOTALL)
 
 
@@ -20,7 +22,7 @@ class PartitionFacts:
     """What the bounds of a partitioned table's leaves say. `leaves` 0: no row has a home.
 
     `open_ended`: a default partition takes whatever no other one does. `unclear`: keys that are
-    expressions, which say nothing about a single column here.
+    expressions, which say nothing about a single column here, or hashes some of which have no partition.
     """
 
     leaves: int
@@ -74,9 +76,21 @@ def _boxes(table: Table, children: Mapping[Relation, list[Table]]) -> Iterator[_
 def _unclear(table: Table, children: Mapping[Relation, list[Table]]) -> bool:
     if table.partition_key is not None:
         method, columns = _key(table.partition_key)
+        if method == "HASH" and _has_gap(children.get(table.relation, [])):
+            return True
         if method != "HASH" and None in columns:
             return True
     return any(_unclear(child, children) for child in children.get(table.relation, []))
+
+
+def _has_gap(partitions: list[Table]) -> bool:
+    """Whether some remainders of a hash have no partition: they do not overlap, so their shares add up."""
+    shares = [
+        Fraction(1, int(match[1]))
+        for partition in partitions
+        if (match := _MODULUS.search(partition.partition_bound or ""))
+    ]
+    return bool(shares) and sum(shares) < 1
 
 
 def _family(boxes: list[_Box]) -> list[_Box]:

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field, replace
 from rehearse.dataset.allotment import Allotment, Surroundings
 from rehearse.dataset.counts import Targets, targets
 from rehearse.dataset.design import Designer
-from rehearse.dataset.links import WITHIN, Links, is_imaginary, links_of
+from rehearse.dataset.generators import Wishes
+from rehearse.dataset.kinds import UnsupportedTypeError
+from rehearse.dataset.lattices import counted_within
+from rehearse.dataset.links import LEAD, WITHIN, Link, Links, is_imaginary, links_of
 from rehearse.dataset.needs import TableNeed, needs_of
 from rehearse.dataset.recipe import DatasetPlan, TableRecipe
+from rehearse.dataset.values import Lattice
 from rehearse.errors import DatasetError
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.scenario import RowCounts
@@ -18,6 +22,9 @@ from rehearse.model.schema import Schema
 
 # rows that share a value (of one tenant, say) where tables have to agree on it
 _ROWS_PER_GROUP = 5
+# what counts that were given in two ways may differ by
+_TOLERANCE = 0.01
+_NONE = Wishes()
 
 
 def plan_dataset(
@@ -28,20 +35,43 @@ def plan_dataset(
     touched: frozenset[Relation],
     loaded: Mapping[Relation, int],
     seed: int,
+    wishes: Wishes = _NONE,
 ) -> DatasetPlan:
     """How many rows each table gets and how every column of them is made, for both schemas at once.
 
     `after` is what the migration makes of `before` in an empty copy of the same database. `touched` are
-    the tables that it works on, `loaded` the rows of those that a seed file filled. Raises DatasetError
-    for counts that the keys have no room for, and for columns that cannot be filled.
+    the tables that it works on, `loaded` the rows of those that a seed file filled; `wishes` say what
+    columns and references are to be like. Raises DatasetError for counts that the keys have no room for,
+    and for columns that cannot be filled.
     """
     needs, precautions = needs_of(before, after)
+    needs = {relation: _described(need, wishes) for relation, need in needs.items()}
     wanted = targets(before, needs, rows, touched, loaded)
+    if rows.default is None:
+        free = wishes.rows.keys() & wanted.rows.keys() - wanted.explicit - loaded.keys()
+        wanted.rows.update({relation: wishes.rows[relation] for relation in free})
     rooted, links = links_of(needs)
-    planner = _Planner(rooted, wanted, links, frozenset(loaded), seed, notes=list(wanted.notes))
+    planner = _Planner(rooted, wanted, links, frozenset(loaded), seed, wishes, notes=list(wanted.notes))
     planner.settle()
     tables = planner.recipes()
-    return DatasetPlan(tables, precautions, tuple(dict.fromkeys(planner.notes)), seed)
+    kept = tuple(words for words in precautions if not _contradicted(words, wishes))
+    return DatasetPlan(tables, kept, tuple(dict.fromkeys(planner.notes)), seed)
+
+
+def _described(need: TableNeed, wishes: Wishes) -> TableNeed:
+    columns = {
+        name: replace(column, given=wishes.columns.get((need.relation, name), column.given))
+        for name, column in need.columns.items()
+    }
+    return replace(need, columns=columns)
+
+
+def _contradicted(precaution: str, wishes: Wishes) -> bool:
+    """Whether somebody said how many nulls the column has in production: then it has them here as well."""
+    return any(
+        given.null_fraction and precaution.startswith(f"{relation}.{quote_name(column)} is generated without")
+        for (relation, column), given in wishes.columns.items()
+    )
 
 
 @dataclass(slots=True)
@@ -51,6 +81,7 @@ class _Planner:
     links: Links
     loaded: frozenset[Relation]
     seed: int
+    wishes: Wishes
     notes: list[str]
     rows: dict[Relation, int] = field(default_factory=dict)
     _group_rows: int = _ROWS_PER_GROUP
@@ -71,7 +102,23 @@ class _Planner:
             self._raise_parents()
         for relation in self._parents_first():
             if relation not in self.loaded:
+                self._count_children(relation)
                 self.rows[relation] = self._room_for(relation)
+
+    def _count_children(self, relation: Relation) -> None:
+        """So many rows for each row of a parent, where somebody said so."""
+        if relation not in self.wishes.children:
+            return
+        parent, mean = self.wishes.children[relation]
+        count = round(mean * self.rows[parent])
+        if relation not in self.wanted.explicit:
+            self.rows[relation] = count
+        elif abs(self.rows[relation] - count) > _TOLERANCE * count:
+            raise DatasetError(
+                f"{relation}: {self.rows[relation]:,} rows and {mean:g} for each of the "
+                f"{self.rows[parent]:,} of {parent} contradict each other",
+                "leave out one of the two",
+            )
 
     def recipes(self) -> dict[Relation, TableRecipe]:
         """Every table's recipe."""
@@ -113,7 +160,54 @@ class _Planner:
                 for place in (first, (link.parent, at.inner)):
                     sizes[place] = strata[at.root]
                 inner.add((link.parent, at.inner))
-        return Surroundings(self.rows, self._keys, sizes, strata, frozenset(inner), self.loaded, self.seed)
+        bounded = {place: span for place, span in self._bounded().items() if place not in sizes}
+        sizes |= {place: count for place, (_, count) in bounded.items()}
+        return Surroundings(
+            rows=self.rows,
+            keys=self._keys,
+            sizes=sizes,
+            firsts={place: first for place, (first, _) in bounded.items()},
+            strata=strata,
+            inner=frozenset(inner),
+            loaded=self.loaded,
+            seed=self.seed,
+            fans=self.wishes.fans,
+            locale=self.wishes.locale,
+        )
+
+    def _bounded(self) -> dict[tuple[Relation, int], tuple[int, int]]:
+        """References that may use but some rows of their parent: the first of them, and how many."""
+        spans = {}
+        for relation, links in self.links.items():
+            for place, link in enumerate(links):
+                first, count = self._span(relation, link) or (0, 0)
+                count = min(first + count, self.rows[link.parent]) - first
+                if count > 0:
+                    spans[relation, place] = (first, count)
+        return spans
+
+    def _span(self, relation: Relation, link: Link) -> tuple[int, int] | None:
+        """Which of a parent's rows, one after the other, a check or partition bound on the reference allows;
+        None for all, and where its key does not simply count.
+        """
+        if link.role != LEAD or len(link.columns) != 1 or link.parent in self.loaded:
+            return None
+        facts, parent = self.needs[relation].columns[link.columns[0]].facts, self.needs[link.parent]
+        key = parent.columns.get(link.parent_columns[0])
+        decided = any(link.parent_columns[0] in other.decides for other in self.links[link.parent])
+        if not (facts.bounds or facts.intervals) or key is None or decided:
+            return None
+        if all(unique.columns != link.parent_columns or unique.predicate for unique in parent.keys):
+            return None
+        around = Surroundings({}, {}, {}, {}, frozenset(), self.loaded, self.seed)
+        try:
+            values = Allotment(parent, (), around).values(key, max(1, self.rows[link.parent]), exact=True)
+        except UnsupportedTypeError:
+            return None
+        span = counted_within(values, facts) if isinstance(values, Lattice) else None
+        # what has to differ from another reference, or comes before its own row, is counted from the first on
+        bare = link.parent != relation and not self.needs[relation].differing
+        return span if span is None or span[0] == 0 or bare else None
 
     def _groups(self, root: Relation) -> int:
         """How many values tables share that have a column in common but no table that it refers to."""
@@ -176,10 +270,11 @@ class _Planner:
         key = allocation.limit_by
         columns = ", ".join(map(quote_name, key.columns))
         why = f"{quote_name(key.name)} ({columns}) allows at most {allocation.limit:,} different rows"
-        if explicit:
-            raise DatasetError(
-                f"{relation} cannot have {wanted:,} rows: {why}", f"ask for at most {allocation.limit:,}"
-            )
+        described = any(name in need.columns and need.columns[name].given.own for name in key.columns)
+        if explicit or described:
+            mend = f"ask for at most {allocation.limit:,}"
+            mend += ", or describe columns of the key otherwise" if described else ""
+            raise DatasetError(f"{relation} cannot have {wanted:,} rows: {why}", mend)
         if not is_imaginary(relation):
             self.notes.append(f"{relation} gets {allocation.limit:,} rows, not {wanted:,}: {why}")
         return allocation.limit

@@ -21,6 +21,8 @@ from rehearse.dataset.generate import NULL_MARK, Generator
 from rehearse.dataset.kinds import flattened
 from rehearse.dataset.recipe import (
     Borrowed,
+    Calculated,
+    Chosen,
     ColumnRecipe,
     DatasetPlan,
     Digit,
@@ -31,10 +33,12 @@ from rehearse.dataset.recipe import (
     Random,
     TableRecipe,
 )
-from rehearse.dataset.session import Connection, name_of, translated, verbatim
+from rehearse.dataset.session import Connection, name_of, open_session, translated, verbatim
+from rehearse.engines.postgres.introspect import introspect
 from rehearse.errors import DatasetError
 from rehearse.model.relation import quote_name
 from rehearse.model.schema import Schema, Table, TypeKind
+from rehearse.model.target import Target
 
 _SAMPLE = 1_000
 _CANDIDATES = 40_000
@@ -55,6 +59,15 @@ class Condition:
     columns: tuple[str, ...]
     sql: sql.Composable
     certain: bool = True
+
+
+def find(target: Target, plan: DatasetPlan) -> None:
+    """What a load finds out before it begins, for a database that is loaded already: fresh rows need it."""
+    with open_session(target, replica=False) as connection:
+        schema = introspect(connection)
+        read_existing_keys(connection, plan)
+        give_up_xml(connection, plan, schema)
+        check_samples(connection, plan, schema)
 
 
 def read_existing_keys(connection: Connection, plan: DatasetPlan) -> None:
@@ -114,13 +127,23 @@ def check_samples(connection: Connection, plan: DatasetPlan, schema: Schema) -> 
             continue
         known = schema.table(table.relation)
         conditions = list(_conditions(connection, table, known))
-        if conditions:
+        chosen = any(_is_chosen(table, column.name) for column in table.columns)
+        if conditions or chosen:
             try:
                 with connection.transaction(force_rollback=True):
                     notes += _Probe(connection, Generator(plan), table, known).run(conditions)
             except psycopg.Error as error:
-                raise translated(error, table.relation) from None
+                raise translated(error, _where(error, table)) from None
     return tuple(notes)
+
+
+def _where(error: psycopg.Error, table: TableRecipe) -> str:
+    """The table, and the column where the server says which one it could not read."""
+    context = error.diag.context or ""
+    for column in table.columns:
+        if context.endswith(f"column {column.name}") or f"column {column.name}:" in context:
+            return f"{table.relation}.{quote_name(column.name)}"
+    return str(table.relation)
 
 
 def _conditions(connection: Connection, table: TableRecipe, known: Table) -> Iterator[Condition]:
@@ -175,7 +198,9 @@ class _Probe:
         columns = ", ".join(map(quote_name, condition.columns))
         what = f"{self.table.relation}: no generated row satisfies {quote_name(condition.name)} ({columns})"
         if condition.certain:
-            raise DatasetError(what, "load the table from a SQL file")
+            described = [name for name in condition.columns if _is_chosen(self.table, name)]
+            mend = f"mend [dataset.columns] for {', '.join(map(quote_name, described))}" if described else ""
+            raise DatasetError(what, mend or "load the table from a SQL file")
         return [f"{what}, which the migration adds"]
 
     def _names(self) -> list[str]:
@@ -308,6 +333,13 @@ def _free(table: TableRecipe, name: str) -> bool:
             return False
         case Following() | Empty():
             return True
+        case Chosen() | Calculated():
+            return False  # somebody said what it holds
+
+
+def _is_chosen(table: TableRecipe, name: str) -> bool:
+    """Whether somebody said what the column holds."""
+    return any(c.name == name and isinstance(c.source, Chosen | Calculated) for c in table.columns)
 
 
 def _wild(column: ColumnRecipe, seed: int) -> ColumnRecipe:

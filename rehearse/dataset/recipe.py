@@ -13,6 +13,9 @@ from typing import TypeAlias
 import numpy as np
 
 from rehearse.dataset.bits import Rows, below, fractions
+from rehearse.dataset.generators import Anywhere, ColumnGenerator, Fan, Placing
+from rehearse.dataset.generators.computed import Expression
+from rehearse.dataset.generators.placing import joined
 from rehearse.dataset.values import Lattice, Values
 from rehearse.model.relation import Relation
 from rehearse.model.schema import Check
@@ -120,7 +123,27 @@ class Other:
     size: int
 
 
-Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within | Other
+@dataclass(frozen=True, slots=True)
+class Fanned:
+    """A parent row as a fan shares the rows out; of a table of `rows` rows, whose order the parents' go with
+    as `correlation` says.
+    """
+
+    key: int
+    size: int
+    fan: Fan
+    rows: int = 1
+    correlation: float = 0.0
+
+    def index(self, rows: Rows) -> Rows:
+        """The parent rows that these rows get."""
+        places = fractions(rows, self.key)
+        if self.correlation:
+            places = joined(places, np.minimum((rows + 0.5) / self.rows, 1 - 2.0**-53), self.correlation)
+        return self.fan.parents(places, self.size)
+
+
+Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within | Other | Fanned
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +151,14 @@ class Nulls:
     """A share of the rows, in percent, that have no value, and the first `below` rows besides."""
 
     key: int
-    percent: int
+    percent: float
     below: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key, or what is one by its name. `size` is how many parent rows there are to refer to.
+    """A foreign key, or what is one by its name. `size` is how many parent rows there are to refer to, from
+    the row `first` on.
 
     `from_server`: the parent was not generated; its keys are read from the database.
     """
@@ -145,6 +169,7 @@ class Reference:
     draw: Draw
     size: int
     from_server: bool = False
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +205,27 @@ class Empty:
     """NULL in every row."""
 
 
-Source: TypeAlias = Own | Borrowed | Following | Empty
+_ANYWHERE = Anywhere()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Values of a generator that somebody chose, of a table of `rows` rows."""
+
+    generator: ColumnGenerator
+    key: int
+    rows: int
+    placing: Placing = _ANYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Calculated:
+    """What an expression makes of the other columns of the row."""
+
+    expression: Expression
+
+
+Source: TypeAlias = Own | Borrowed | Following | Empty | Chosen | Calculated
 
 
 @dataclass(frozen=True, slots=True)

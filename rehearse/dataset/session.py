@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import psycopg
@@ -50,6 +52,8 @@ def verbatim(text: str) -> sql.SQL:
 
 def open_session(target: Target, *, replica: bool) -> Connection:
     """A connection to load with; `replica` keeps ordinary triggers, foreign keys among them, from firing."""
+    # the driver warns of a COPY that it cannot end in order when the server has died: that is said by us
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     connection = connect(target, "rehearse")
     try:
         for name, value in _SETTINGS.items():
@@ -108,7 +112,9 @@ def _abandon(stop: threading.Event, sessions: list[Connection]) -> None:
     stop.set()
     for session in sessions:
         if not session.closed:
-            session.cancel_safe(timeout=5)
+            # of a server that is gone there is nothing to cancel
+            with suppress(psycopg.Error):
+                session.cancel_safe(timeout=5)
 
 
 def translated(error: psycopg.Error, what: object) -> RehearseError:

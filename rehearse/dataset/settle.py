@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -30,15 +30,24 @@ _ORPHANS = """
 """
 
 
-def rebuild_jobs(indexes: list[SetAsideIndex], done: Callable[[Relation], None]) -> Iterator[Job]:
-    """One REINDEX for each index that was set aside."""
-    for index in indexes:
-        yield _rebuild(index, done)
+def rebuild_jobs(
+    indexes: Sequence[tuple[SetAsideIndex, int]], streams: int, done: Callable[[Relation], None]
+) -> Iterator[Job]:
+    """One REINDEX for each index that was set aside, largest table first; given with its table's size.
+
+    One that is most of the work would keep a single stream busy at the end: it gets workers of its own.
+    """
+    total = sum(size for _, size in indexes)
+    for index, size in sorted(indexes, key=lambda pair: -pair[1]):
+        yield _rebuild(index, streams if 2 * size > total else 0, done)
 
 
-def _rebuild(index: SetAsideIndex, done: Callable[[Relation], None]) -> Job:
+def _rebuild(index: SetAsideIndex, workers: int, done: Callable[[Relation], None]) -> Job:
     def job(connection: Connection) -> None:
         try:
+            connection.execute(
+                "SELECT pg_catalog.set_config('max_parallel_maintenance_workers', %s, false)", (str(workers),)
+            )
             connection.execute(sql.SQL("REINDEX INDEX {}").format(name_of(index.relation)))
         except psycopg.Error as error:
             raise translated(error, index.table) from None
@@ -145,14 +154,6 @@ def refresh_views(connection: Connection, schema: Schema) -> tuple[str, ...]:
             reason = without_values(error.sqlstate, error.diag.message_primary or type(error).__name__)
             notes.append(f"{view.relation} could not be refreshed: {reason}")
     return tuple(notes)
-
-
-def checkpoint(connection: Connection) -> None:
-    """What was loaded goes to disk now, not in the middle of a measurement; where that is allowed."""
-    try:
-        connection.execute("CHECKPOINT")
-    except psycopg.errors.InsufficientPrivilege:
-        return
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,11 @@ def _vector(length: int | None) -> Slots:
     return (("[",), *inner, ("]",))
 
 
+def _sparse_vector(length: int | None) -> Slots:
+    numbers = tuple(f"{n / 100:.2f}" for n in range(1, 1000))
+    return _slots("{1:", numbers, f"}}/{length or 3}")
+
+
 def _places(type_: DataType, *, exact: bool) -> Values | None:
     """PostGIS: points in degrees, where the column takes points."""
     modifier = type_.sql.partition("(")[2].lower()
@@ -106,6 +111,7 @@ _SIZED: dict[str, Callable[[int | None], Slots]] = {
     "varbit": _varying_bits,
     "vector": _vector,
     "halfvec": _vector,
+    "sparsevec": _sparse_vector,
 }
 _FIXED: dict[str, Slots] = {
     "bytea": (("\\x",), *((_HEX,) * 16)),
@@ -126,7 +132,20 @@ _FIXED: dict[str, Slots] = {
     "xml": _slots('<item id="', _NATURAL, _PADDED, '">', _WORDS, "</item>"),
     "hstore": _slots("id=>", _NATURAL, _PADDED, ", tag=>", _WORDS),
     "ltree": _slots(_WORDS, ".", _WORDS, ".n", _PADDED, _PADDED),
+    "lquery": _slots(_WORDS, ".*.n", _PADDED, _PADDED),
+    "ltxtquery": _slots(_WORDS, " & n", _PADDED, _PADDED),
+    # the server fills in the check digit
+    "ean13": _slots("400", _PADDED, _PADDED, _PADDED, "?"),
+    "isbn": _slots("978", _PADDED, _PADDED, _PADDED, "?"),
+    "isbn13": _slots("978", _PADDED, _PADDED, _PADDED, "?"),
+    "ismn": _slots("97901", _PADDED, _PADDED, "1?"),
+    "ismn13": _slots("97901", _PADDED, _PADDED, "1?"),
+    "issn": _slots("9771", _PADDED, _PADDED, "00?"),
+    "issn13": _slots("9771", _PADDED, _PADDED, "00?"),
+    "upc": _slots("04", _PADDED, _PADDED, _PADDED, "1?"),
     "cube": _point("(", ")"),
+    "seg": _slots("0 .. ", _NATURAL),
+    "query_int": _slots(_NATURAL, "&", _NATURAL),
     "jsonpath": _slots("$.", _WORDS),
     "tid": _slots("(", _NUMBERS, ",", _NATURAL[:200], ")"),
     "oidvector": _slots(_NUMBERS, " ", _NUMBERS),

@@ -36,6 +36,10 @@ _READY = f"""
 _SET_ASIDE = """
     UPDATE pg_catalog.pg_index SET indisready = false, indisvalid = false WHERE indexrelid = ANY(%(indexes)s)
 """
+_SIZES = """
+    SELECT indexrelid, pg_catalog.pg_relation_size(indrelid) FROM pg_catalog.pg_index
+     WHERE indexrelid = ANY(%(indexes)s)
+"""
 _LEFT = """
     SELECT x.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
      WHERE i.indexrelid = ANY(%(indexes)s) AND NOT (i.indisready AND i.indisvalid)
@@ -140,6 +144,12 @@ class Suspension:
             trigger = self._triggers[-1]
             _alter(connection, trigger.table, _ENABLE[trigger.mode], trigger.name)
             self._triggers.pop()
+
+    def with_sizes(self, connection: Connection) -> list[tuple[SetAsideIndex, int]]:
+        """The indexes, each with the bytes of its table."""
+        found = connection.execute(_SIZES, {"indexes": [index.oid for index in self.indexes]}).fetchall()
+        sizes = {oid: size for oid, size in found}  # noqa: C416 - rows are tuples of any length to mypy
+        return [(index, sizes.get(index.oid, 0)) for index in self.indexes]
 
     def left_behind(self, connection: Connection) -> list[str]:
         """Indexes that are still not usable."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rehearse.dataset.bits import Rows, below, key_of, mix, row_numbers
 from rehearse.dataset.interleave import interleaved
 from rehearse.dataset.patterns import Slots, size
-from rehearse.dataset.vocabulary import Pool, pool
+from rehearse.dataset.vocabulary import DEFAULT_LOCALE, Pool, pool
 
 Raw: TypeAlias = NDArray[np.int64]
 
@@ -123,6 +123,7 @@ class Vocabulary:
     min_length: int
     fold: str
     exact: bool
+    locale: str = DEFAULT_LOCALE
 
     @property
     def size(self) -> int:
@@ -148,7 +149,7 @@ class Vocabulary:
     @property
     def fits(self) -> bool:
         """Whether there is room for a word and a running number."""
-        words = pool(self.kind)
+        words = pool(self.kind, self.locale)
         tail = max(map(len, words.tails))
         return self.max_length is None or self.max_length >= tail + len(words.joint) + 12
 
@@ -205,7 +206,7 @@ class Assembled:
     their first part.
     """
 
-    form: str  # array, row, multirange
+    form: str  # array (with its delimiter, if that is no comma), row, multirange
     parts: tuple[Values, ...]
     exact: bool
 
@@ -239,6 +240,20 @@ class Assembled:
 Values: TypeAlias = Lattice | Choices | Template | Vocabulary | Uuids | Spans | Assembled
 
 
+def pool_of(values: Values) -> pl.Series | None:
+    """Every text of `values` where these are few: at index i they have number i modulo their count."""
+    match values:
+        case Choices():
+            return _series(values.items)
+        case Template(exact=False):
+            return _filled_pool(values)
+        case Vocabulary(exact=False):
+            return _fitted(values)[0]
+        case Assembled(exact=False):
+            return _assembled_pool(values)
+    return None
+
+
 @cache
 def _hexadecimal() -> NDArray[np.uint32]:
     """The four hexadecimal digits of every 16-bit number, as the bytes of a 32-bit one."""
@@ -267,8 +282,8 @@ def _hyphenated(high: Rows, low: Rows) -> pl.Series:
 def _assemble(form: str, items: tuple[str, ...], length: int) -> str:
     if form == "row":
         return "(" + ",".join(_in_quotes(item, '""') for item in items) + ")"
-    if form == "array":
-        return "{" + ",".join(_in_quotes(item, '\\"') for item in items[:length]) + "}"
+    if form.startswith("array"):
+        return "{" + (form[5:] or ",").join(_in_quotes(item, '\\"') for item in items[:length]) + "}"
     return "{" + ",".join(items[:length]) + "}"
 
 
@@ -312,7 +327,7 @@ def _assembled_pool(assembled: Assembled) -> pl.Series:
 @lru_cache(maxsize=512)
 def _fitted(words: Vocabulary) -> tuple[pl.Series, pl.Series]:
     """The pool's heads and tails as series; without `exact`, whole texts and nothing."""
-    drawn: Pool = pool(words.kind)
+    drawn: Pool = pool(words.kind, words.locale)
     if not words.exact:
         whole = dict.fromkeys(_fit(text, words) for text in drawn.texts)
         return pl.Series(list(whole), dtype=pl.String), pl.Series([], dtype=pl.String)

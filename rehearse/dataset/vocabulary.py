@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from faker import Faker
 
+DEFAULT_LOCALE = "en_US"
 _POOL = 1000
 _DRAWS = 2 * _POOL  # duplicates are dropped: a few words more make up for them
 
@@ -38,7 +39,17 @@ class _Kind:
 
 def _local_email(faker: Faker) -> str:
     # domains reserved for examples: mail to them reaches nobody
-    return f"{faker.first_name()}.{faker.last_name()}@{faker.safe_domain_name()}".lower().replace(" ", "")
+    written = f"{faker.first_name()}.{faker.last_name()}@{faker.safe_domain_name()}".lower().replace(" ", "")
+    # a name in another script has no form in an address: Faker's own users have one
+    return written if written.isascii() else f"{faker.user_name()}@{faker.safe_domain_name()}".lower()
+
+
+def _phone(faker: Faker) -> str:
+    return faker.numerify("+1-%##-%##-####") if _language(faker) == DEFAULT_LOCALE else faker.phone_number()
+
+
+def _language(faker: Faker) -> str:
+    return str(faker.locales[0])
 
 
 def _prose(faker: Faker) -> str:
@@ -51,7 +62,7 @@ _KINDS: dict[str, _Kind] = {
     "last_name": _Kind(lambda f: f.last_name(), joint=" "),
     "name": _Kind(lambda f: f"{f.first_name()} {f.last_name()}", joint=" "),
     "username": _Kind(lambda f: f.user_name(), joint="_"),
-    "phone": _Kind(lambda f: f.numerify("+1-%##-%##-####"), joint=" x"),
+    "phone": _Kind(_phone, joint=" x"),
     "city": _Kind(lambda f: f.city(), joint=" "),
     "state": _Kind(lambda f: f.state(), joint=" "),
     "country": _Kind(lambda f: f.country(), joint=" "),
@@ -132,15 +143,23 @@ def kind_for(column: str, table: str = "") -> str:
     return "word"
 
 
-@cache
-def pool(kind: str) -> Pool:
-    """About a thousand distinct texts of a kind; the same ones in every process."""
+def faker_of(locale: str) -> Faker:
+    """A Faker of its own; not seeded."""
     from faker import Faker  # noqa: PLC0415 - a third of a second, and most commands never need it
 
-    faker = Faker("en_US")
+    return Faker(locale)
+
+
+@cache
+def pool(kind: str, locale: str = DEFAULT_LOCALE) -> Pool:
+    """About a thousand distinct texts of a kind; the same ones in every process."""
+    faker = faker_of(locale)
     faker.seed_instance(f"rehearse {kind}")
     rule = _KINDS[kind]
-    texts = list(dict.fromkeys(rule.draw(faker) for _ in range(_DRAWS)))[:_POOL]
+    try:
+        texts = list(dict.fromkeys(rule.draw(faker) for _ in range(_DRAWS)))[:_POOL]
+    except AttributeError:  # the locale has no such words: no states in a country without them
+        return pool(kind)
     cut = [text.index(rule.split) if rule.split and rule.split in text else len(text) for text in texts]
     heads = tuple(text[:at] for text, at in zip(texts, cut, strict=True))
     tails = tuple(text[at:] for text, at in zip(texts, cut, strict=True))

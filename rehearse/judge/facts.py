@@ -11,6 +11,8 @@ from rehearse.judge.holds import Hold, find_holds
 from rehearse.judge.metrics import Measures
 from rehearse.judge.projection import Cost, Tables, cost_of
 from rehearse.judge.refusals import Refusal, find_refusals
+from rehearse.judge.repeated import judged_by_repeats, over_repeats
+from rehearse.judge.scaling import Scale
 from rehearse.judge.stalls import find_stalls
 from rehearse.judge.traffic import Span, Traffic, after_start
 from rehearse.model.gates import Comparison
@@ -19,7 +21,7 @@ from rehearse.model.record import RunRecord, Trial, TrialKind
 from rehearse.model.relation import Relation
 from rehearse.model.verdict import Finding, GateResult
 from rehearse.model.waits import LockWait, Role, Stall
-from rehearse.model.workload import SampleColumns
+from rehearse.model.workload import SampleColumns, Version
 
 DEFAULT_BUDGET_S = 1.0
 # Statements that touch no table: nothing to read, so nothing missed where nothing was read.
@@ -48,6 +50,7 @@ class Facts:
     measures: Measures
     gates: tuple[GateResult, ...]
     budget_s: float
+    scale: Scale | None = None
     found: tuple[Finding, ...] = ()
 
     @property
@@ -69,6 +72,11 @@ class Facts:
     def created(self) -> frozenset[Relation]:
         """What the migration created itself."""
         return _created(self.statements)
+
+    @property
+    def new_scripts(self) -> frozenset[str]:
+        """The scripts of the application that comes after the migration."""
+        return frozenset(s.name for s in self.record.scripts if s.version is Version.NEW)
 
     def holds_under(self, statement: Statement) -> tuple[Hold, ...]:
         """The tables of the traffic that are locked against it while `statement` runs."""
@@ -95,7 +103,9 @@ def derive(record: RunRecord, samples: SampleColumns | None) -> Facts:
     heat = measure_heat(record.footprints, statements)
     tables = _tables(record, statements)
     costs = _costs(statements, trial.waits if trial else (), tables)
-    holds = find_holds(run, heat, costs) if run else ()
+    scale = Scale.of(record.trial(TrialKind.SCALE), tables)
+    costs = costs if scale is None else scale.applied(costs)
+    holds = find_holds(run, heat, costs, trial.waits) if run and trial else ()
     after = after_start(trial, run)
     refusals: tuple[Refusal, ...] = ()
     stalls: tuple[Stall, ...] = ()
@@ -111,8 +121,12 @@ def derive(record: RunRecord, samples: SampleColumns | None) -> Facts:
         refusals=refusals,
         stalls=stalls,
         locks_known=bool(record.footprints) and run is not None and not unread(statements),
+        disk=None if scale is None else scale.disk(costs.values()),
     )
     gates = tuple(evaluate(gate, measures) for gate in record.scenario.gates)
+    if judged_by_repeats(record):
+        pairs = zip(record.scenario.gates, gates, strict=True)
+        gates = tuple(over_repeats(gate, alone, record.repeats) for gate, alone in pairs)
     return Facts(
         record=record,
         trial=trial,
@@ -127,6 +141,7 @@ def derive(record: RunRecord, samples: SampleColumns | None) -> Facts:
         measures=measures,
         gates=gates,
         budget_s=budget_of(record),
+        scale=scale,
     )
 
 

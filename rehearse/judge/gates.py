@@ -6,19 +6,24 @@ from dataclasses import dataclass
 
 from rehearse.judge import wording
 from rehearse.judge.metrics import Measures
+from rehearse.judge.replica import why_missing as why_replica_missing
+from rehearse.judge.resolution import STALL_OVER_BASELINE, resolution_of
 from rehearse.judge.traffic import Span, span_of
 from rehearse.model.gates import METRIC_KINDS, Comparison, Gate, MetricRef
-from rehearse.model.record import Phase
+from rehearse.model.record import Phase, TrialKind
 from rehearse.model.verdict import GateResult, GateStatus, Quantity, Unit
 from rehearse.model.waits import Role, Stall
 
 # A ratio of response times never fails below this: 2 ms becoming 7 ms troubles nobody.
 LATENCY_FLOOR_S = 0.2
-# A stall must be longer than the baseline's own by this factor to be the migration's.
-STALL_OVER_BASELINE = 1.5
 # Shorter gaps between the observer's samples say nothing.
 SHORTEST_GAP_NS = 1_000_000_000
-_UPPER = (Comparison.AT_MOST, Comparison.BELOW)
+CLOSED_LOOP_NOTE = (
+    "measured in a closed loop, which sends nothing while it waits: the time that others would have waited "
+    "is missing"
+)
+NO_SCALE = "the scale trial, which measures it, was not made: name it in [trials] run, or --trials scale"
+UPPER = (Comparison.AT_MOST, Comparison.BELOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,15 @@ def evaluate(gate: Gate, measures: Measures) -> GateResult:
         reading = _Reading(
             GateStatus.UNMEASURED, _why_missing(gate.metric, measures) if observed is None else note
         )
+    elif _is_flattered(gate, measures) and holds(gate.comparison, observed, limit):
+        reading = _Reading(GateStatus.UNMEASURED, CLOSED_LOOP_NOTE)
     elif holds(gate.comparison, observed, limit):
-        reading = _Reading(GateStatus.PASSED, note or _counted_apart(gate, measures))
+        reading = _doubted(gate, measures, limit) or _Reading(
+            GateStatus.PASSED, note or _counted_apart(gate, measures)
+        )
     else:
         reading = _guarded(gate, measures, observed, note)
+    seen = None if observed is None else resolution_of(gate.metric, measures)
     return GateResult(
         gate=gate.text,
         metric=str(gate.metric),
@@ -49,7 +59,47 @@ def evaluate(gate: Gate, measures: Measures) -> GateResult:
         observed=None if observed is None else Quantity(observed, unit),
         limit=None if limit is None else Quantity(limit, unit),
         note=reading.note,
+        resolution=None if seen is None else Quantity(seen, unit),
     )
+
+
+def _doubted(gate: Gate, measures: Measures, limit: float) -> _Reading | None:
+    """A projection that holds at its middle, and not at the end of its interval, is not known to hold."""
+    bounds = measures.bounds(gate.metric)
+    if bounds is None or all(holds(gate.comparison, end, limit) for end in (bounds.low, bounds.high)):
+        return None
+    unit = METRIC_KINDS[gate.metric.name].unit
+    low, high = number(bounds.low, unit), number(bounds.high, unit)
+    return _Reading(
+        GateStatus.UNMEASURED,
+        f"by the scale trial it may be anything from {low} to {high}: more rows would say more exactly",
+    )
+
+
+def evaluate_abort(gate: Gate, measures: Measures) -> GateResult:
+    """What became of a gate that breaks the migration off: missed where it did, or should have."""
+    aborted = measures.trial.aborted if measures.trial else None
+    unit = METRIC_KINDS[gate.metric.name].unit
+    observed, status, note = measures.value(gate.metric), GateStatus.PASSED, "it never came to that"
+    if aborted is not None and aborted.gate == gate.text:
+        observed, status, note = aborted.value, GateStatus.FAILED, "the migration was broken off"
+    elif measures.run is None or observed is None:
+        status, note = GateStatus.UNMEASURED, _why_missing(gate.metric, measures)
+    elif holds(gate.comparison, observed, gate.limit):
+        status, note = GateStatus.FAILED, "it was over before the migration could be broken off"
+    return GateResult(
+        gate=f"abort if {gate.text}",
+        metric=str(gate.metric),
+        status=status,
+        observed=None if observed is None else Quantity(observed, unit),
+        limit=Quantity(gate.limit, unit),
+        note=note,
+    )
+
+
+def _is_flattered(gate: Gate, measures: Measures) -> bool:
+    """Whether its times are those of a closed loop, in which what a stall would have met is never sent."""
+    return measures.record.scenario.workload.closed_loop and gate.metric.name.startswith("latency.")
 
 
 def holds(comparison: Comparison, observed: float, limit: float) -> bool:
@@ -69,17 +119,17 @@ def holds_against_quieter_half(gate: Gate, measures: Measures) -> bool:
     """Whether a gate relative to the baseline holds whichever half of the baseline is believed."""
     span = span_of(measures.trial, Phase.BASELINE)
     observed = measures.value(gate.metric)
-    if span is None or observed is None or gate.relative_to is None or gate.comparison not in _UPPER:
+    if span is None or observed is None or gate.relative_to is None or gate.comparison not in UPPER:
         return False
     script = dict(gate.relative_to.selector).get("script")
     halves = [measures.over(gate.relative_to.name, half, script) for half in span.halves()]
     known = [value for value in halves if value is not None]
     if len(known) < len(halves):
         return False
-    return holds(gate.comparison, observed, max(gate.limit * min(known), _floor(gate) or 0.0))
+    return holds(gate.comparison, observed, max(gate.limit * min(known), floor_of(gate) or 0.0))
 
 
-def _floor(gate: Gate) -> float | None:
+def floor_of(gate: Gate) -> float | None:
     """The limit below which a relative gate never fails, in the metric's unit."""
     if gate.floor is None and gate.metric.name.startswith("latency."):
         return LATENCY_FLOOR_S
@@ -94,11 +144,11 @@ def _limit(gate: Gate, measures: Measures) -> tuple[float | None, str]:
     if reference is None:
         return None, _why_missing(gate.relative_to, measures)
     limit = gate.limit * reference
-    floor = _floor(gate)
-    if floor is None or gate.comparison not in _UPPER or limit >= floor:
+    floor = floor_of(gate)
+    if floor is None or gate.comparison not in UPPER or limit >= floor:
         return limit, ""
-    written = _number(limit, METRIC_KINDS[gate.metric.name].unit)
-    floor_written = _number(floor, METRIC_KINDS[gate.metric.name].unit)
+    written = number(limit, METRIC_KINDS[gate.metric.name].unit)
+    floor_written = number(floor, METRIC_KINDS[gate.metric.name].unit)
     return floor, f"{gate.limit:g} x {gate.relative_to} is {written}; the floor of {floor_written} applies"
 
 
@@ -113,7 +163,7 @@ def _guarded(gate: Gate, measures: Measures, observed: float, note: str) -> _Rea
             unit = METRIC_KINDS[gate.metric.name].unit
             return _Reading(
                 GateStatus.PASSED,
-                f"not called a difference: the halves of the baseline differ by {_number(noise, unit)}",
+                f"not called a difference: the halves of the baseline differ by {number(noise, unit)}",
             )
     return _Reading(GateStatus.FAILED, note)
 
@@ -130,7 +180,7 @@ def _noise(ref: MetricRef, measures: Measures) -> float | None:
 
 def _stall_guard(gate: Gate, measures: Measures, observed: float) -> _Reading:
     """Stalls that the baseline has as well, or in which the observer stood still too, are not called."""
-    if gate.comparison not in _UPPER or gate.metric.name != "stall.max":
+    if gate.comparison not in UPPER or gate.metric.name != "stall.max":
         return _Reading(GateStatus.FAILED)
     script = dict(gate.metric.selector).get("script")
     own = max((s.end_ns - s.start_ns for s in measures.baseline_stalls(script)), default=0) / 1e9
@@ -188,6 +238,9 @@ def _why_missing(ref: MetricRef, measures: Measures) -> str:
     family = ref.name.split(".")[0]
     of_traffic = family in ("stall", "latency", "errors", "throughput")
     reasons = (
+        (family == "replica", why_replica_missing(measures.record.trial(TrialKind.REPLICA))),
+        (ref.name == "disk.projected" and measures.disk is None, NO_SCALE),
+        (ref.name == "disk.peak", "the size of the database before and after it was not read"),
         (measures.trial is None, "the traffic trial was not run"),
         (of_traffic and measures.traffic is None, "there are no samples of the traffic"),
         (of_traffic, f"no transaction was due for {ref}"),
@@ -205,7 +258,8 @@ def _why_missing(ref: MetricRef, measures: Measures) -> str:
     return next((reason for applies, reason in reasons if applies), "not measured")
 
 
-def _number(value: float, unit: Unit) -> str:
+def number(value: float, unit: Unit) -> str:
+    """A value with its unit, for a sentence."""
     if unit is Unit.SECONDS:
         return wording.seconds(value)
     if unit is Unit.RATIO:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rehearse.judge.heat import Heat, guarded, is_index
-from rehearse.judge.projection import Cost
+from rehearse.judge.projection import Cost, summed
+from rehearse.model.growth import Bounds
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import HeldLock, LockEvidence, MigrationRun, Statement
 from rehearse.model.relation import Relation
+from rehearse.model.waits import LockWait, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Taking:
     scripts: tuple[str, ...]
     evidence: LockEvidence
     index: Relation | None = None
+    span_ns: tuple[int, int] | None = None  # where it was not held to the end of the statement
 
     @property
     def sql(self) -> str:
@@ -68,7 +71,7 @@ class Hold:
     @property
     def growing(self) -> tuple[Cost, ...]:
         """The statements under it whose time grows with a table."""
-        return tuple(cost for cost in self.costs if cost.works)
+        return tuple(cost for cost in self.costs if cost.grows)
 
     @property
     def constant_s(self) -> float:
@@ -78,9 +81,13 @@ class Hold:
     @property
     def projected_s(self) -> float | None:
         """How long it would be held in production; None where that is not known."""
-        grown = [cost.projected_s for cost in self.growing]
-        known = [seconds for seconds in grown if seconds is not None]
-        return None if len(known) < len(grown) else self.constant_s + sum(known)
+        bounds = self.bounds_s
+        return None if bounds is None else bounds.point
+
+    @property
+    def bounds_s(self) -> Bounds | None:
+        """`projected_s`, and how certain it is."""
+        return summed([cost.bounds_s for cost in self.growing], self.constant_s)
 
     @property
     def least_projected_s(self) -> float:
@@ -88,14 +95,19 @@ class Hold:
         return self.constant_s + sum(cost.projected_s or 0.0 for cost in self.growing)
 
 
-def find_holds(run: MigrationRun, heat: Heat, costs: Mapping[int, Cost]) -> tuple[Hold, ...]:
-    """Every hold of the migration, by transaction and the statement that began it. `costs` is by index."""
+def find_holds(
+    run: MigrationRun, heat: Heat, costs: Mapping[int, Cost], waits: Iterable[LockWait] = ()
+) -> tuple[Hold, ...]:
+    """Every hold of the migration, by transaction and the statement that began it. `costs` is by index;
+    `waits` tell when a statement that asked again and again for a lock had it in the end.
+    """
+    own = [wait for wait in waits if wait.waiter.role is Role.MIGRATION]
     by_place: dict[tuple[int, Relation], list[Taking]] = {}
     for statement in run.statements:
         for taking in takings_of(statement, heat):
             by_place.setdefault((statement.transaction, taking.table), []).append(taking)
     return tuple(
-        _hold(run, table, transaction, tuple(takings), costs)
+        _hold(run, table, transaction, tuple(takings), costs, own)
         for (transaction, table), takings in by_place.items()
     )
 
@@ -110,7 +122,7 @@ def takings_of(statement: Statement, heat: Heat) -> Iterable[Taking]:
 
 def _taking(statement: Statement, lock: HeldLock, scripts: tuple[str, ...]) -> Taking:
     index = lock.relation if is_index(lock) else None
-    return Taking(statement, guarded(lock), lock.mode, scripts, lock.evidence, index)
+    return Taking(statement, guarded(lock), lock.mode, scripts, lock.evidence, index, lock.span_ns)
 
 
 def _hold(
@@ -119,8 +131,10 @@ def _hold(
     transaction: int,
     takings: tuple[Taking, ...],
     costs: Mapping[int, Cost],
+    waits: Sequence[LockWait],
 ) -> Hold:
     first = takings[0].statement
+    spans = [taking.span_ns for taking in takings if taking.span_ns]
     under = tuple(
         costs[s.index]
         for s in run.statements
@@ -129,5 +143,28 @@ def _hold(
     span = next((t for t in run.transactions if t.index == transaction), None)
     last_ns = max((cost.statement.ended_ns for cost in under), default=first.ended_ns)
     start_ns = first.started_ns + (costs[first.index].waited_ns if first.index in costs else 0)
+    start_ns = max(start_ns, _asked_last_ns(takings, waits))
     end_ns = max(last_ns, span.ended_ns) if span else last_ns
+    if len(spans) == len(takings):  # a statement that commits as it goes: its longest transaction
+        start_ns, end_ns = max(spans, key=lambda longest: longest[1] - longest[0])
     return Hold(table, transaction, takings, under, min(start_ns, end_ns), end_ns)
+
+
+def _asked_last_ns(takings: Sequence[Taking], waits: Iterable[LockWait]) -> int:
+    """Until when the first lock was still waited for, where it had been asked for in vain before: a loop
+    around a lock_timeout does not hold it between its attempts. 0 where there was no such loop.
+    """
+    first = takings[0].statement
+    if not first.retries:
+        return 0
+    modes = {taking.mode for taking in takings if taking.statement is first}
+    return max(
+        (
+            wait.last_seen_ns
+            for wait in waits
+            if wait.waiter.statement == first.index
+            and wait.relation == takings[0].table
+            and {wait.mode} == modes
+        ),
+        default=0,
+    )

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from rehearse.judge.accepted import settle
+from rehearse.judge.down import check_down
 from rehearse.judge.facts import Facts, derive
-from rehearse.judge.rules import GATED, MEASURED, RULES, STRUCTURAL
+from rehearse.judge.gates import evaluate_abort
+from rehearse.judge.rules import CLOSING, GATED, MEASURED, RULES, STRUCTURAL
 from rehearse.judge.rules.rule import Rule
+from rehearse.judge.scaling import Totals, growths
+from rehearse.model.gates import MetricRef
+from rehearse.model.growth import Bounds
 from rehearse.model.record import RunRecord
-from rehearse.model.verdict import Finding, GateResult, GateStatus, Judgement, Severity, Verdict
+from rehearse.model.verdict import Finding, GateResult, GateStatus, Growth, Judgement, Severity, Verdict
 from rehearse.model.workload import SampleColumns
 
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -24,28 +30,45 @@ def judge(record: RunRecord, samples: SampleColumns | None) -> Judgement:
     where the samples cannot be read.
     """
     facts = derive(record, samples)
-    found = _run((*STRUCTURAL, *MEASURED), facts)
+    found = [*_run((*STRUCTURAL, *MEASURED), facts), *check_down(record, STRUCTURAL)]
     facts = replace(facts, found=tuple(found))
-    findings = sorted([*found, *_run(GATED, facts)], key=_place)
+    found += _run(GATED, facts)
+    settled = settle(record, found, facts.gates, facts.stalls)
+    closing = _run(CLOSING, replace(facts, found=tuple(found)))
+    findings = sorted([*settled.findings, *closing], key=_place)
+    aborts = [evaluate_abort(gate, facts.measures) for gate in record.scenario.aborts]
+    gates = (*settled.gates, *aborts)
     return Judgement(
-        verdict=verdict_of(findings, facts.gates),
+        verdict=verdict_of(findings, gates),
         findings=tuple(findings),
-        gates=facts.gates,
+        gates=gates,
         metrics=facts.measures.quantities(),
         stalls=facts.stalls,
         checked=tuple(rule.id for rule in RULES),
+        growths=_growths(facts),
     )
 
 
 def verdict_of(findings: Iterable[Finding], gates: Iterable[GateResult]) -> Verdict:
-    """Any failure makes NO_GO; else anything unmeasured makes INCONCLUSIVE; else GO."""
+    """Any failure that is not accepted makes NO_GO; else anything unmeasured makes INCONCLUSIVE; else GO."""
     severities = {finding.severity for finding in findings}
-    statuses = {gate.status for gate in gates}
+    statuses = {gate.status for gate in gates if gate.accepted is None}
     if Severity.FAILURE in severities or GateStatus.FAILED in statuses:
         return Verdict.NO_GO
     if Severity.UNMEASURED in severities or GateStatus.UNMEASURED in statuses:
         return Verdict.INCONCLUSIVE
     return Verdict.GO
+
+
+def _growths(facts: Facts) -> tuple[Growth, ...]:
+    if facts.scale is None:
+        return ()
+
+    def bounds(name: str) -> Bounds | None:
+        return facts.measures.bounds(MetricRef(name))
+
+    names = ("duration.projected", "blocking.projected", "wal.projected", "disk.projected")
+    return growths(facts.scale, facts.costs, facts.heat, Totals(*map(bounds, names)))
 
 
 def _run(rules: Iterable[Rule], facts: Facts) -> list[Finding]:

@@ -15,19 +15,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rehearse.judge.disk import disk_peak_bytes
 from rehearse.judge.holds import Hold
-from rehearse.judge.projection import Cost
+from rehearse.judge.projection import Cost, Grown, summed
 from rehearse.judge.refusals import CACHED_PLAN, Refusal, excess_count
+from rehearse.judge.replica import of_replica
 from rehearse.judge.stalls import find_stalls, total_ns
 from rehearse.judge.traffic import Longs, Mask, Span, Traffic, after_start, span_of
 from rehearse.model.gates import METRIC_KINDS, METRICS, MetricRef
+from rehearse.model.growth import Bounds
 from rehearse.model.migration import MigrationRun, StatementOutcome
-from rehearse.model.record import Phase, RunRecord, Trial
+from rehearse.model.record import Phase, RunRecord, Trial, TrialKind
 from rehearse.model.verdict import Quantity
 from rehearse.model.waits import Role, Stall
 from rehearse.model.workload import Outcome
 
-_PERCENTILES = {
+PERCENTILES = {
     "latency.p50": 0.5,
     "latency.p95": 0.95,
     "latency.p99": 0.99,
@@ -41,7 +44,7 @@ _BY_PHASE_AND_SCRIPT = ("latency.p50", "latency.p99")
 @dataclass(frozen=True, slots=True)
 class Measures:
     """What metrics are computed from. `locks_known` says whether the locks of every statement and the
-    tables of the traffic were read.
+    tables of the traffic were read, `disk` how the space that is needed grew in the scale trial.
     """
 
     record: RunRecord
@@ -52,6 +55,7 @@ class Measures:
     refusals: tuple[Refusal, ...]
     stalls: tuple[Stall, ...]
     locks_known: bool
+    disk: Grown | None = None
 
     @property
     def run(self) -> MigrationRun | None:
@@ -65,9 +69,14 @@ class Measures:
         family = ref.name.split(".")[0]
         if family == "stall":
             return self._stall(ref.name, script)
-        if family in ("latency", "errors", "throughput"):
+        if family in ("latency", "errors", "retries", "throughput"):
             span = self.span(chosen.get("phase"))
             return None if span is None else self.over(ref.name, span, script, whole="phase" not in chosen)
+        if family == "replica":
+            return of_replica(self.record.trial(TrialKind.REPLICA), ref.name)
+        if ref.name.endswith(".projected"):
+            bounds = self.bounds(ref)
+            return None if bounds is None else bounds.point
         return self._of_migration(ref.name)
 
     def over(self, name: str, span: Span, script: str | None, *, whole: bool = False) -> float | None:
@@ -82,13 +91,13 @@ class Measures:
             return None
         if name == "throughput":
             return self._throughput(self.traffic, span, script)
-        if name.startswith("errors."):
-            failed = excess_count(self.refusals, script) if whole else self._failed(self.traffic, mine)
-            return float(failed) if name == "errors.count" else failed / due
+        if name.startswith(("errors.", "retries.")):
+            found = self._counted(self.traffic, name, span, script, mine, whole=whole)
+            return float(found) if name.endswith(".count") else found / due
         latency = (self.traffic.ended[mine] - self.traffic.scheduled[mine]) / 1e9
         if name == "latency.avg":
             return float(latency.mean())
-        return nearest_rank(latency, _PERCENTILES[name])
+        return nearest_rank(latency, PERCENTILES[name])
 
     def span(self, phase: str | None) -> Span | None:
         """The time of a phase by its name; without a name, from the migration's start on."""
@@ -105,8 +114,13 @@ class Measures:
         return tuple(s for s in find_stalls(self.traffic, span) if script in (None, s.script))
 
     def quantities(self) -> tuple[tuple[str, Quantity | None], ...]:
-        """Every metric by its full name, in the order of METRICS."""
-        return tuple((str(ref), self.quantity(ref)) for ref in self._references())
+        """Every metric by its full name, in the order of METRICS, and what else the gates name."""
+        named = {str(ref): ref for ref in self._references()}
+        for gate in self.record.scenario.gates:
+            for ref in (gate.metric, gate.relative_to):
+                if ref is not None:
+                    named.setdefault(str(ref), ref)
+        return tuple((name, self.quantity(ref)) for name, ref in named.items())
 
     def quantity(self, ref: MetricRef) -> Quantity | None:
         """`value` with its unit."""
@@ -140,6 +154,15 @@ class Measures:
             total -= sum(int((apart & traffic.of_script(script)).sum()) for script in got_over)
         return total
 
+    def _counted(
+        self, traffic: Traffic, name: str, span: Span, script: str | None, mine: Mask, *, whole: bool
+    ) -> int:
+        """Errors among `mine`, or retries in `span`."""
+        if name.startswith("errors."):
+            return excess_count(self.refusals, script) if whole else self._failed(traffic, mine)
+        again = traffic.retried & traffic.within(span)
+        return int((again if script is None else again & traffic.of_script(script)).sum())
+
     def _throughput(self, traffic: Traffic, span: Span, script: str | None) -> float | None:
         """Finished in the span, whenever they were scheduled."""
         done = np.equal(traffic.outcome, Outcome.OK)
@@ -160,6 +183,18 @@ class Measures:
             return total_ns(mine) / 1e9
         return max((stall.end_ns - stall.start_ns for stall in mine), default=0) / 1e9
 
+    def bounds(self, ref: MetricRef) -> Bounds | None:
+        """A metric that is projected to production rows, with the ends of its interval: alike where no scale
+        trial tells how certain it is. None for others, and where it is not known.
+        """
+        projected = {
+            "blocking.projected": self._projected_hold,
+            "duration.projected": self._projected_duration,
+            "wal.projected": self._projected_wal,
+            "disk.projected": self._projected_disk,
+        }
+        return projected[ref.name]() if self.run is not None and ref.name in projected else None
+
     def _of_migration(self, name: str) -> float | None:
         if self.run is None:
             return None
@@ -167,11 +202,9 @@ class Measures:
             "blocking.max": self._longest_victim,
             "blocking.held": self._longest_hold,
             "blocking.queued": self._longest_queue,
-            "blocking.projected": self._projected_hold,
             "duration": self._duration,
-            "duration.projected": self._projected_duration,
             "wal.bytes": self._wal,
-            "wal.projected": self._projected_wal,
+            "disk.peak": self._disk_peak,
         }[name]()
 
     def _longest_victim(self) -> float | None:
@@ -197,13 +230,16 @@ class Measures:
     def _longest_queue(self) -> float | None:
         return max((cost.waited_ns / 1e9 for cost in self.costs.values()), default=0.0)
 
-    def _projected_hold(self) -> float | None:
-        """None as soon as one hold cannot be projected and those that can do not decide it."""
+    def _projected_hold(self) -> Bounds | None:
+        """None as soon as one hold cannot be projected."""
         if not self.locks_known:
             return None
-        projected = [hold.projected_s for hold in self.holds]
-        known = [seconds for seconds in projected if seconds is not None]
-        return None if len(known) < len(projected) else max(known, default=0.0)
+        projected = [hold.bounds_s for hold in self.holds]
+        known = [bounds for bounds in projected if bounds is not None]
+        if len(known) < len(projected):
+            return None
+        ends = zip(*((each.low, each.point, each.high) for each in known), strict=True)
+        return Bounds(*(max(end) for end in ends)) if known else Bounds(0.0, 0.0, 0.0)
 
     def _duration(self) -> float | None:
         run = self.run
@@ -211,15 +247,13 @@ class Measures:
             return None
         return (run.ended_ns - run.started_ns) / 1e9
 
-    def _projected_duration(self) -> float | None:
+    def _projected_duration(self) -> Bounds | None:
         measured = self._duration()
         if measured is None or not self._effects_known():
             return None
-        growing = [cost for cost in self.costs.values() if cost.works]
-        grown = [cost.projected_s for cost in growing if cost.projected_s is not None]
-        if len(grown) < len(growing):
-            return None
-        return max(0.0, measured - sum(cost.busy_s for cost in growing)) + sum(grown)
+        growing = [cost for cost in self.costs.values() if cost.grows]
+        constant_s = max(0.0, measured - sum(cost.busy_s for cost in growing))
+        return summed((cost.bounds_s for cost in growing), constant_s)
 
     def _wal(self) -> float | None:
         """What the statements wrote; failing that, how far the log went meanwhile, traffic and all."""
@@ -238,17 +272,16 @@ class Measures:
         after = [at for ns, at in positions if at is not None and ns >= run.ended_ns]
         return float(min(after) - max(before)) if before and after else None
 
-    def _projected_wal(self) -> float | None:
+    def _projected_wal(self) -> Bounds | None:
         if not self._effects_known():
             return None
-        total = 0.0
-        for cost in self.costs.values():
-            effects = cost.statement.effects
-            written = effects.wal_bytes if effects else 0
-            if written is None or (cost.growth is None and written):
-                return None
-            total += written * (cost.growth or 1.0)
-        return total
+        return summed(cost.log_bounds for cost in self.costs.values())
+
+    def _disk_peak(self) -> float | None:
+        return disk_peak_bytes(self.trial, self.run) if self.trial and self.run else None
+
+    def _projected_disk(self) -> Bounds | None:
+        return None if self.disk is None else self.disk.projected
 
     def _effects_known(self) -> bool:
         """Whether the effects of all that ran to its end were read."""

@@ -39,6 +39,7 @@ def find_missed(
                 message=f"the gate {gate.gate} could not be judged: {gate.note or 'not measured'}",
                 subject=gate.metric,
                 limit=gate.limit,
+                gate=gate.gate,
             )
 
 
@@ -65,6 +66,7 @@ def _failed(facts: Facts, rule: str, gate: GateResult, causes: Sequence[Finding]
         limit=gate.limit,
         evidence=tuple(dict.fromkeys(evidence)),
         advice=_advice(causes, statement),
+        gate=gate.gate,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from rehearse.model.growth import Bounds, Law
 from rehearse.model.migration import Statement
 from rehearse.model.record import TableFacts
 from rehearse.model.relation import Relation
@@ -44,16 +45,31 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Grown:
+    """How a quantity of one statement grew over the sizes of the scale trial with the rows of `table`, and
+    what that comes to at production size (None: its rows there are not known).
+    """
+
+    law: Law
+    table: Relation
+    projected: Bounds | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """One statement's time without its own waiting, its work over whole tables, and how that grows.
 
-    `growth` is 1.0 for a statement whose time does not depend on the tables, None if not known.
+    `growth` is 1.0 for a statement whose time does not depend on the tables, None if not known. `grown` is
+    how its time was measured to grow, and `log_grown` what it writes to the log; None: not measured, or not
+    seen to grow where no work says that it must.
     """
 
     statement: Statement
     waited_ns: int
     works: tuple[Work, ...]
     growth: float | None
+    grown: Grown | None = None
+    log_grown: Grown | None = None
 
     @property
     def busy_ns(self) -> int:
@@ -66,9 +82,29 @@ class Cost:
         return self.busy_ns / 1e9
 
     @property
+    def grows(self) -> bool:
+        """Whether its time depends on the tables: by what it does, or by what was measured."""
+        return bool(self.works) or self.grown is not None
+
+    @property
     def projected_s(self) -> float | None:
         """`busy_s` at production size, None if not known."""
-        return None if self.growth is None else self.busy_s * self.growth
+        bounds = self.bounds_s
+        return None if bounds is None else bounds.point
+
+    @property
+    def bounds_s(self) -> Bounds | None:
+        """`projected_s` and how certain it is; without a scale trial nobody knows, and the ends are alike."""
+        return _at_production(self.grown, self.busy_s, self.growth)
+
+    @property
+    def log_bounds(self) -> Bounds | None:
+        """Bytes of write-ahead log at production size, None if not known."""
+        effects = self.statement.effects
+        written = effects.wal_bytes if effects else 0
+        if written == 0:
+            return Bounds(0.0, 0.0, 0.0)
+        return _at_production(self.log_grown, written, self.growth)
 
     @property
     def main_work(self) -> Work | None:
@@ -95,6 +131,26 @@ class Tables:
         """Which part of the table `rows` is; 1.0 where the table's size is not known."""
         facts = self.find(relation)
         return rows / facts.rows if facts and facts.rows else float(rows > 0)
+
+
+def _at_production(grown: Grown | None, measured: float | None, growth: float | None) -> Bounds | None:
+    if grown is not None and grown.projected is not None:
+        return grown.projected
+    if measured is None or growth is None:
+        return None
+    return Bounds(measured, measured, measured).times(growth)
+
+
+def summed(parts: Iterable[Bounds | None], constant: float = 0.0) -> Bounds | None:
+    """`constant` and all parts, with ends that hold even if all of them err to the same side; None as soon
+    as one is not known.
+    """
+    low = point = high = constant
+    for part in parts:
+        if part is None:
+            return None
+        low, point, high = low + part.low, point + part.point, high + part.high
+    return Bounds(low, point, high)
 
 
 def cost_of(statement: Statement, waited_ns: int, tables: Tables) -> Cost:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
-from rehearse.judge.projection import Cost, Work, may_grow_to
+from rehearse.judge.projection import Cost, Work, may_grow_to, summed
 from rehearse.model.verdict import Quantity, Severity, Unit
 
 
@@ -39,8 +39,13 @@ def size_up(facts: Facts, costs: Sequence[Cost], constant_s: float = 0.0, *, kno
         f"{wording.seconds(known_s)}, against a budget of {wording.seconds(budget)}."
     )
     observed = Quantity(known_s, Unit.SECONDS)
+    bounds = summed(cost.bounds_s for cost in costs)
     if known_s > budget:
         return Sizing(Severity.FAILURE, observed, limit, sentence + (f" {room}" if room else ""))
+    if bounds is not None and bounds.high > bounds.point and constant_s + bounds.high > budget:
+        ends = f"{wording.seconds(constant_s + bounds.low)} to {wording.seconds(constant_s + bounds.high)}"
+        doubt = f"It may be anything from {ends}: more rows would say more exactly."
+        return Sizing(Severity.UNMEASURED, observed, limit, f"{sentence} {doubt}")
     severity = Severity.WARNING if 2 * known_s > budget else Severity.NOTE
     return Sizing(severity, observed, limit, sentence)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rehearse.errors import RecordError
 from rehearse.model.migration import MigrationRun
 from rehearse.model.record import Phase, Trial
-from rehearse.model.workload import Outcome, SampleColumns
+from rehearse.model.workload import NOT_DUE, Outcome, SampleColumns
 
 Longs: TypeAlias = npt.NDArray[np.int64]
 Shorts: TypeAlias = npt.NDArray[np.int16]
@@ -85,8 +85,15 @@ class Traffic:
 
     @property
     def due(self) -> Mask:
-        """Transactions that were to be sent: all but those for which the client had nothing to send."""
-        return np.not_equal(self.outcome, Outcome.SKIPPED)
+        """Transactions that were to be sent: all but those for which the client had nothing to send, and
+        the earlier attempts at those that were retried.
+        """
+        return ~np.isin(self.outcome, NOT_DUE)
+
+    @property
+    def retried(self) -> Mask:
+        """Attempts that were refused and made again."""
+        return np.equal(self.outcome, Outcome.RETRIED)
 
     @property
     def failed(self) -> Mask:

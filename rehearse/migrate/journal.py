@@ -10,6 +10,7 @@ from rehearse.engines.postgres.split import SqlStatement
 from rehearse.model.migration import (
     Effects,
     MigrationRun,
+    SessionWork,
     Statement,
     StatementOutcome,
     TransactionMode,
@@ -85,6 +86,11 @@ class Journal:
         if self._open_ns is not None:
             self._spans.append(TransactionSpan(len(self._spans), self._open_ns, at_ns, committed))
         self._open_ns = None
+
+    def account(self, work: SessionWork) -> None:
+        """What the last transaction cost; nothing happens where there was none."""
+        if self._spans:
+            self._spans[-1] = replace(self._spans[-1], work=work)
 
     def transaction(self) -> int:
         """Index of the transaction that is open, or that begins next."""

@@ -81,16 +81,22 @@ class Ledger:
         changed = tuple((_named(oid, before, after), c.changed) for oid, c in done.items() if c.changed)
         return replace(effects, locks=locks, rows_changed=changed)
 
-    def recaptured(self, command: str, after: Catalog, locks: Iterable[Evidence]) -> Effects:
+    def recaptured(
+        self,
+        command: str,
+        after: Catalog,
+        locks: Iterable[Evidence],
+        spans: Mapping[tuple[int, LockMode], tuple[int, int]] | None = None,
+    ) -> Effects:
         """The effects of a statement that could not be probed, from the whole catalog after it, and locks
-        that are known otherwise.
+        that are known otherwise; `spans` says from when to when one of its transactions held each.
         """
         before = self._known
         effects = self._compare(command, before, after, set(before) | set(after), {})
         self._known = after
         self._count({}, effects)
         held = tuple(
-            self._lock(oid, mode, evidence, before, after)
+            replace(self._lock(oid, mode, evidence, before, after), span_ns=(spans or {}).get((oid, mode)))
             for oid, mode, evidence in locks
             if oid in before or oid in after
         )

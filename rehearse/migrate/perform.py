@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -27,8 +27,7 @@ from rehearse.migrate.documented import documented_locks, tables_named
 from rehearse.migrate.journal import Ending, Journal, ending_of, overdue
 from rehearse.migrate.ledger import Evidence, Ledger, telling_modes
 from rehearse.migrate.sending import NEEDS_TO_BE_ALONE, changes_settings, is_probed, sends_alone
-from rehearse.migrate.witness import Witness
-from rehearse.model.locks import LockMode
+from rehearse.migrate.witness import Span, TableLock, Witness
 from rehearse.model.migration import Effects, LockEvidence, MigrationState
 
 SEPARATOR = "\n;\n"
@@ -89,6 +88,13 @@ class Performer:
             self._offset_ns = (asked_ns + reply.ended_ns) // 2 - self._mark.clock_us * 1000
             self.lock_timeout_ms = self._mark.lock_timeout_ms
             self._lsn = self._mark.lsn
+
+    def account(self) -> None:
+        """A mark after the end of a transaction, and what that has cost since the last one."""
+        before = self._mark
+        self.mark()
+        if before is not None and self._mark is not None:
+            self._run.journal.account(self._mark.work_since(before))
 
     def perform(self, statement: SqlStatement) -> bool:
         """Executes one statement and writes it down; whether the next one may follow."""
@@ -217,9 +223,13 @@ class Performer:
             return Performed(reply, started_ns, reply.ended_ns, None)
         named = self._oids(tables_named(statement))
         documented = documented_locks(statement, run.ledger.catalog(), after, named)
-        effects = run.ledger.recaptured(statement.command, after, _evidence(seen.locks, documented))
         if statement.command in ("DO", "CALL"):
+            spans = seen.spans | dict.fromkeys(documented - seen.locks, seen.longest_blink)
+            evidence = _evidence(seen.locks, documented, spans)
+            effects = run.ledger.recaptured(statement.command, after, evidence, spans)
             effects = replace(effects, longest_transaction_ns=seen.longest_transaction_ns)
+        else:
+            effects = run.ledger.recaptured(statement.command, after, _evidence(seen.locks, documented, {}))
         run.ledger.begin()  # it has committed as it went: a failure takes nothing back
         return Performed(reply, started_ns, reply.ended_ns, effects)
 
@@ -243,7 +253,7 @@ class Performer:
         elif self._session.idle:
             self.end(ended_ns, committed=True)
         if self._session.idle and not self._session.lost:
-            self.mark()
+            self.account()
 
 
 def _with_wal(effects: Effects | None, before: Mark, after: Mark) -> Effects | None:
@@ -255,12 +265,23 @@ def _with_wal(effects: Effects | None, before: Mark, after: Mark) -> Effects | N
     return replace(effects, wal_bytes=effects.wal_bytes or after.lsn - before.lsn)
 
 
-def _evidence(seen: set[tuple[int, LockMode]], documented: frozenset[tuple[int, LockMode]]) -> list[Evidence]:
-    """Both together by relation, each mode once, those that say nothing new left out."""
+def _evidence(
+    seen: set[TableLock], documented: frozenset[TableLock], spans: Mapping[TableLock, Span]
+) -> list[Evidence]:
+    """Both together by relation, each mode once, those that say nothing new left out: a weaker mode does
+    where it was held for longer than the stronger one.
+    """
     found: list[Evidence] = []
     for oid in sorted({oid for oid, _ in seen | documented}):
         modes = {mode for other, mode in seen | documented if other == oid}
-        for mode in telling_modes(modes):
-            sampled = (oid, mode) in seen
-            found.append((oid, mode, LockEvidence.SAMPLED if sampled else LockEvidence.DOCUMENTED))
+        lengths = {mode: _length_ns(spans.get((oid, mode))) for mode in modes}
+        for mode in sorted(modes, key=lambda mode: -mode.strength):
+            stronger = {other for other in modes if lengths[other] >= lengths[mode]}
+            if mode in telling_modes(stronger):
+                sampled = (oid, mode) in seen
+                found.append((oid, mode, LockEvidence.SAMPLED if sampled else LockEvidence.DOCUMENTED))
     return found
+
+
+def _length_ns(span: Span | None) -> int:
+    return span[1] - span[0] if span else 0

@@ -10,6 +10,7 @@ from rehearse.engines.postgres.probe import PROBE, SHOW_LOCK_TIMEOUT, Probe, mil
 from rehearse.engines.postgres.session import Reply, Session
 from rehearse.engines.postgres.split import Control, SqlStatement, split
 from rehearse.errors import ServerLostError
+from rehearse.migrate.aftermath import aftermath
 from rehearse.migrate.journal import LEFT_OPEN, LOST, LOST_SQLSTATE, Ending, Journal
 from rehearse.migrate.ledger import Ledger
 from rehearse.migrate.perform import SEPARATOR, Performer, Run
@@ -47,7 +48,9 @@ def run_migration(
     """
     parts = [split(file) for file in files]
     with Witness(target) as witness:
-        ledger = Ledger(*witness.base())
+        before, rows = witness.base()
+        dead_before = witness.dead_rows()
+        ledger = Ledger(before, rows)
         started_ns = time.monotonic_ns()
         journal = Journal(mode, [statement for part in parts for statement in part], started_ns)
         deadline_ns = started_ns + int(timeout_s * 1e9)
@@ -56,7 +59,12 @@ def run_migration(
             if part and not _run_file(target, part, mode, run, first=number == 0):
                 break
         on_state(MigrationState())
-        return journal.run(time.monotonic_ns())
+        done = journal.run(time.monotonic_ns())
+        after = witness.catalog()
+        if after is None:
+            return done
+        left = aftermath(before, after, dead_before, witness.dead_rows(), done.statements)
+        return replace(done, aftermath=left)
 
 
 def _run_file(
@@ -112,6 +120,8 @@ def _per_file(performer: Performer, statements: Sequence[SqlStatement], run: Run
     reply = performer.control("COMMIT")
     ending = performer.ending(reply)
     performer.end(reply.ended_ns, committed=ending.ok)
+    if not performer.session.lost:
+        performer.account()
     if not ending.ok:
         run.journal.amend_last(ending)
     return ending.ok
@@ -232,4 +242,6 @@ class _Reading:
             journal.amend_last(replace(self._ending, message=LEFT_OPEN))
         committed = self._ending.ok and performer.session.idle
         performer.end(self._reply.ended_ns, committed=committed)
+        if performer.session.idle and not performer.session.lost:
+            performer.account()
         return self._ending.ok

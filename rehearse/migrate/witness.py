@@ -5,10 +5,12 @@ cannot be asked about its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 import psycopg
 
@@ -19,6 +21,8 @@ from rehearse.model.target import Target
 
 POLL_S = 0.003
 
+LockRow = tuple[Any, ...]  # oid, mode, virtual transaction id, time; see _LOCKS
+
 # the function and not the view over it, which would open catalogs that the migration may have locked
 _LOCKS = """
 SELECT relation::bigint, mode, virtualxid, extract(epoch FROM clock_timestamp()) FROM pg_lock_status()
@@ -26,27 +30,79 @@ WHERE pid = %s AND granted AND (locktype = 'relation' AND relation >= 16384 OR l
 """
 
 
+_DEAD = """
+SELECT oid::bigint, pg_stat_get_dead_tuples(oid) FROM pg_class
+WHERE relkind IN ('r', 'm') AND oid >= 16384 AND pg_stat_get_dead_tuples(oid) > 0
+"""
+
+TableLock = tuple[int, LockMode]  # of the relation with this oid
+Span = tuple[int, int]  # monotonic ns
+
+
 @dataclass(slots=True)
 class Seen:
-    """What was seen of a session: every lock on a relation (oid, mode), and by the virtual id of each of
-    its transactions when it was first and last there, in seconds of the server's clock.
+    """What was seen of a session: every lock on a relation, and by the virtual id of each of its
+    transactions when it was first and last there, in seconds of the server's clock.
+
+    `spans` says of each lock the longest time that it can have been held in one transaction. A lock that
+    was not seen can have been held for `longest_blink`, the longest time without a look, and no longer.
     """
 
-    locks: set[tuple[int, LockMode]] = field(default_factory=set)
+    locks: set[TableLock] = field(default_factory=set)
     transactions: dict[str, tuple[float, float]] = field(default_factory=dict)
+    spans: dict[TableLock, Span] = field(default_factory=dict)
+    longest_blink: Span = (0, 0)
+    _before_ns: int = 0  # when the last look was begun
+    _held_since: dict[tuple[str | None, TableLock], int] = field(default_factory=dict)
 
     @property
     def longest_transaction_ns(self) -> int:
         """How long the longest of its transactions lasted, at least; 0 where none was seen twice."""
         return max((round((last - first) * 1e9) for first, last in self.transactions.values()), default=0)
 
-    def add(self, oid: int | None, mode: str, virtual_id: str | None, at_s: float) -> None:
-        """One row of `pg_locks`."""
-        if oid is not None:
-            self.locks.add((oid, LockMode(mode)))
-        elif virtual_id is not None:
-            first, _ = self.transactions.get(virtual_id, (at_s, at_s))
-            self.transactions[virtual_id] = (first, at_s)
+    def begin(self, at_ns: int) -> None:
+        """The statement is about to be sent."""
+        self._before_ns = at_ns
+        self.longest_blink = (at_ns, at_ns)
+
+    def look(self, rows: Iterable[LockRow], asked_ns: int, answered_ns: int) -> None:
+        """All rows of `pg_locks` at one moment between the two."""
+        taken: set[TableLock] = set()
+        current = None
+        for oid, mode, virtual_id, at_s in rows:
+            if oid is not None:
+                taken.add((oid, LockMode(mode)))
+            elif virtual_id is not None:
+                current = virtual_id
+                first, _ = self.transactions.get(virtual_id, (float(at_s), 0.0))
+                self.transactions[virtual_id] = (first, float(at_s))
+        self.locks |= taken
+        held = {(current, lock): since for lock in taken if (since := self._since(current, lock))}
+        for key, since_ns in self._held_since.items():
+            if key not in held:
+                self._was_held(key[1], (since_ns, answered_ns))
+        self._held_since = held
+        self._blinked(answered_ns)
+        self._before_ns = asked_ns
+
+    def end(self, at_ns: int) -> None:
+        """The statement has ended."""
+        for (_, lock), since_ns in self._held_since.items():
+            self._was_held(lock, (since_ns, at_ns))
+        self._held_since = {}
+        self._blinked(at_ns)
+
+    def _since(self, transaction: str | None, lock: TableLock) -> int:
+        return self._held_since.get((transaction, lock), self._before_ns)
+
+    def _was_held(self, lock: TableLock, span: Span) -> None:
+        known = self.spans.get(lock)
+        if known is None or span[1] - span[0] > known[1] - known[0]:
+            self.spans[lock] = span
+
+    def _blinked(self, until_ns: int) -> None:
+        if until_ns - self._before_ns > self.longest_blink[1] - self.longest_blink[0]:
+            self.longest_blink = (self._before_ns, until_ns)
 
 
 class Witness:
@@ -74,10 +130,17 @@ class Witness:
             return capture(self._connection)
         return None
 
+    def dead_rows(self) -> dict[int, int]:
+        """Dead rows of tables by oid, as far as sessions have reported them; none if the server is gone."""
+        with suppress(psycopg.Error):
+            return dict(self._connection.execute(_DEAD).fetchall())
+        return {}
+
     @contextmanager
     def watching(self, pid: int) -> Iterator[Seen]:
         """While open, collects the locks and transactions that it sees `pid` have."""
         seen = Seen()
+        seen.begin(time.monotonic_ns())
         stop = threading.Event()
         thread = threading.Thread(
             target=self._poll, args=(pid, seen, stop), name="rehearse-locks", daemon=True
@@ -88,9 +151,11 @@ class Witness:
         finally:
             stop.set()
             thread.join()
+            seen.end(time.monotonic_ns())
 
     def _poll(self, pid: int, seen: Seen, stop: threading.Event) -> None:
         with suppress(psycopg.Error):  # the server went away: the migration's own session says so
             while not stop.wait(POLL_S):
-                for oid, mode, virtual_id, at_s in self._connection.execute(_LOCKS, (pid,), prepare=True):
-                    seen.add(oid, mode, virtual_id, float(at_s))
+                asked_ns = time.monotonic_ns()
+                rows = self._connection.execute(_LOCKS, (pid,), prepare=True).fetchall()
+                seen.look(rows, asked_ns, time.monotonic_ns())

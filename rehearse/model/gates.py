@@ -48,13 +48,26 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Aborted:
+    """A gate that broke the migration off: its text, the value that it saw, in base units, and when."""
+
+    gate: str
+    value: float
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class MetricKind:
-    """What a metric means, in which unit, and which selectors it takes."""
+    """What a metric means, in which unit, and which selectors it takes.
+
+    `live` says how it is known while the migration runs, for gates that break it off; empty: it is not.
+    """
 
     name: str
     unit: Unit
     meaning: str
     selectors: tuple[str, ...] = ()
+    live: str = ""
 
 
 _TRAFFIC = ("phase", "script")
@@ -65,27 +78,44 @@ METRICS: tuple[MetricKind, ...] = (
         Unit.SECONDS,
         "longest time in which work of one script was due and none finished, from the migration's start on",
         ("script",),
+        "how long nothing has been answered, or while sessions wait for locks the oldest transaction",
     ),
     MetricKind(
         "stall.total", Unit.SECONDS, "time in which any script was stalled, from the migration's start on"
     ),
     *(
         MetricKind(
-            f"latency.{name}", Unit.SECONDS, f"{meaning} of response time from the scheduled start", _TRAFFIC
+            f"latency.{name}",
+            Unit.SECONDS,
+            f"{meaning} of response time from the scheduled start",
+            _TRAFFIC,
+            live,
         )
-        for name, meaning in (
-            ("p50", "median"),
-            ("p95", "95th percentile"),
-            ("p99", "99th percentile"),
-            ("p999", "99.9th percentile"),
-            ("max", "maximum"),
-            ("avg", "mean"),
+        for name, meaning, live in (
+            ("p50", "median", ""),
+            ("p95", "95th percentile", ""),
+            ("p99", "99th percentile", ""),
+            ("p999", "99.9th percentile", ""),
+            ("max", "maximum", "how long the oldest transaction has been out"),
+            ("avg", "mean", ""),
         )
     ),
     MetricKind(
-        "errors.rate", Unit.RATIO, "transactions that failed or never finished, over those due", _TRAFFIC
+        "errors.rate",
+        Unit.RATIO,
+        "transactions that failed or never finished, over those due",
+        _TRAFFIC,
+        "those failed since the migration began, over those due (50 at least)",
     ),
-    MetricKind("errors.count", Unit.COUNT, "transactions that failed or never finished", _TRAFFIC),
+    MetricKind(
+        "errors.count",
+        Unit.COUNT,
+        "transactions that failed or never finished",
+        _TRAFFIC,
+        "those failed since the migration began",
+    ),
+    MetricKind("retries.rate", Unit.RATIO, "times a transaction was sent again, over those due", _TRAFFIC),
+    MetricKind("retries.count", Unit.COUNT, "times a transaction was sent again", _TRAFFIC),
     MetricKind("throughput", Unit.PER_SECOND, "transactions finished per second", _TRAFFIC),
     MetricKind(
         "blocking.max",
@@ -107,10 +137,39 @@ METRICS: tuple[MetricKind, ...] = (
         Unit.SECONDS,
         "longest time a lock that conflicts with the application is held, projected to production rows",
     ),
-    MetricKind("duration", Unit.SECONDS, "the migration from its first to its last statement"),
+    MetricKind(
+        "duration",
+        Unit.SECONDS,
+        "the migration from its first to its last statement",
+        live="the time since it began",
+    ),
     MetricKind("duration.projected", Unit.SECONDS, "the same, projected to production rows"),
     MetricKind("wal.bytes", Unit.BYTES, "write-ahead log written during the migration"),
     MetricKind("wal.projected", Unit.BYTES, "the same, projected to production rows"),
+    MetricKind(
+        "disk.peak",
+        Unit.BYTES,
+        "disk space needed at the peak beyond what was used before, the log not counted (lower bound)",
+    ),
+    MetricKind(
+        "disk.projected",
+        Unit.BYTES,
+        "disk space needed at the peak beyond what was used before, the log not counted, projected to "
+        "production rows (scale trial)",
+    ),
+    MetricKind(
+        "replica.lag.max", Unit.SECONDS, "longest time a standby was behind the primary (replica trial)"
+    ),
+    MetricKind(
+        "replica.lag.bytes",
+        Unit.BYTES,
+        "most write-ahead log that the standby had not replayed yet (replica trial)",
+    ),
+    MetricKind(
+        "replica.conflicts",
+        Unit.COUNT,
+        "queries and transactions on the standby that replay cancelled (replica trial)",
+    ),
 )
 
 METRIC_KINDS: dict[str, MetricKind] = {kind.name: kind for kind in METRICS}

@@ -48,7 +48,9 @@ class HeldLock:
     """A lock this statement took, held to the end of its transaction.
 
     `table` is the table itself, or the one an index belongs to. `created_here` marks relations that the
-    migration itself created: no application can be waiting for those.
+    migration itself created: no application can be waiting for those. Where the statement commits as it
+    goes, `span_ns` is the longest time that the lock can have been held in one of its transactions: from the
+    last look that did not find it to the first that no longer did.
     """
 
     relation: Relation
@@ -57,6 +59,7 @@ class HeldLock:
     table: Relation
     created_here: bool = False
     evidence: LockEvidence = LockEvidence.TRANSACTION
+    span_ns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,57 @@ class Effects:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkPhase:
+    """A phase of an index build, a rewrite, a vacuum or a copy as the server reports its progress.
+
+    Sampled: a phase may have gone unseen, and has lasted at least from `first_seen_ns` to `last_seen_ns`.
+    `done` of `total` (blocks, rows or bytes; 0 of 0: not said) is as last seen.
+    """
+
+    statement: int
+    command: str
+    table: Relation | None
+    phase: str
+    first_seen_ns: int
+    last_seen_ns: int
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWork:
+    """What a transaction cost in files. `temp_files` and `temp_bytes` (sorts and hashes that did not fit
+    into memory) are counted by the server for the whole database, the traffic's among them. `read_bytes`
+    and `written_bytes` (blocks of tables and indexes that went through the server's buffers; what an index
+    build or a rewrite writes past them is not among them) are the session's own where `own` is true; else
+    reads are the whole database's and writes are not measured.
+    """
+
+    temp_files: int
+    temp_bytes: int
+    read_bytes: int | None
+    written_bytes: int | None
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """A relation that the migration touched: its bytes (main fork) before and after, None where it did not
+    exist, and the dead rows that came meanwhile, the traffic's among them.
+    """
+
+    relation: Relation
+    kind: str
+    before_bytes: int | None
+    after_bytes: int | None
+    dead_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """One statement as executed. `waited_ns` is the lock wait of the migration itself, a lower bound.
+    `retries` of its waits were given up and begun again (by a loop of its own around a lock_timeout), which
+    lost it `retried_ns`; both are lower bounds.
 
     `transaction` numbers the transaction it ran in (statements that share one share their locks to its
     end). `lock_timeout_ms` is what was in force when it started, 0 for none. `message` is the server's,
@@ -150,6 +202,9 @@ class Statement:
     lock_timeout_ms: int = 0
     waited_ns: int = 0
     effects: Effects | None = None  # None: not measured
+    retries: int = 0
+    retried_ns: int = 0
+    phases: tuple[WorkPhase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +215,7 @@ class TransactionSpan:
     started_ns: int
     ended_ns: int
     committed: bool
+    work: SessionWork | None = None  # None: not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +227,7 @@ class MigrationRun:
     ended_ns: int
     statements: tuple[Statement, ...]
     transactions: tuple[TransactionSpan, ...]
+    aftermath: tuple[Aftermath, ...] = ()
 
     @property
     def failed(self) -> Statement | None:

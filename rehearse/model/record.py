@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from rehearse.model.compatibility import CompatibilityFacts
+from rehearse.model.drift import DriftFacts
+from rehearse.model.gates import Aborted
 from rehearse.model.migration import MigrationRun
+from rehearse.model.plans import PlansFacts
 from rehearse.model.relation import Relation
+from rehearse.model.repeats import Repeat
+from rehearse.model.replica import ReplicaFacts
+from rehearse.model.scale import ScaleFacts
 from rehearse.model.scenario import Scenario
+from rehearse.model.trials import IntegrityFacts, InterruptionFacts, MissingRows, RollbackFacts
+from rehearse.model.trials import TrialKind as TrialKind  # noqa: PLC0414 - part of the record, too
 from rehearse.model.verdict import Judgement
 from rehearse.model.waits import LockWait, ObserverCost, ResourceSample
-from rehearse.model.workload import DriverHealth, Footprint
+from rehearse.model.workload import DriverHealth, Footprint, Version
 
 SCHEMA_VERSION = 1
 
@@ -43,6 +52,7 @@ class Stage(Enum):
     BASELINE = "baseline"
     MIGRATION = "migration"
     RECOVERY = "recovery"
+    TRIALS = "trials"
     JUDGE = "judge"
     DONE = "done"
 
@@ -84,12 +94,15 @@ class TableFacts:
 
 @dataclass(frozen=True, slots=True)
 class ScriptInfo:
-    """A script of the mix, its parametrised statements and what it is for; `inferred` if we wrote it."""
+    """A script of the mix, its parametrised statements and what it is for; `inferred` if we wrote it.
+    `version` says whether the application that runs already sends it, or the one that comes after.
+    """
 
     name: str
     weight: int
     statements: tuple[str, ...]
     inferred: bool = False
+    version: Version = Version.OLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +120,15 @@ class DatasetFacts:
     notes: tuple[str, ...] = ()
 
 
-class TrialKind(Enum):
-    """What a trial is for."""
-
-    TRAFFIC = "traffic"
-    INTEGRITY = "integrity"
-    ROLLBACK = "rollback"
-    INTERRUPTION = "interruption"
-    SCALE = "scale"
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One fresh copy of the database, put through one script of acts.
 
     The samples of the traffic stand in the file `samples_file` of the run's folder, not in here.
     `missing_adversaries` are those that the scenario asked for and that were not there when they should be.
+    `unmeasured` says why the trial could not be made, or not to its end; what a trial of its kind found
+    stands in the field of that name. `missing_rows` were committed by the traffic and are not there.
+    `aborted` is the gate that broke the migration off.
     """
 
     kind: TrialKind
@@ -135,6 +141,17 @@ class Trial:
     samples_file: str | None = None
     missing_adversaries: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unmeasured: str | None = None
+    missing_rows: tuple[MissingRows, ...] = ()
+    integrity: IntegrityFacts | None = None
+    rollback: RollbackFacts | None = None
+    interruption: InterruptionFacts | None = None
+    aborted: Aborted | None = None
+    plans: PlansFacts | None = None
+    compatibility: CompatibilityFacts | None = None
+    drift: DriftFacts | None = None
+    scale: ScaleFacts | None = None
+    replica: ReplicaFacts | None = None
 
     def phase(self, phase: Phase) -> PhaseSpan | None:
         """The span of `phase`, None where the trial never came to it."""
@@ -146,7 +163,7 @@ class RunRecord:
     """All of a run. `stage` is where it stands, or stood when it died; `error` what ended it early.
 
     `origin_ns` is the monotonic clock at `started_at` (UTC, ISO 8601): every `_ns` of the record is on
-    that clock.
+    that clock. `repeats` are all traffic trials, where there was more than one, with that in `trials`.
     """
 
     schema_version: int
@@ -163,6 +180,7 @@ class RunRecord:
     trials: tuple[Trial, ...] = ()
     judgement: Judgement | None = None
     error: str | None = None
+    repeats: tuple[Repeat, ...] = ()
 
     def trial(self, kind: TrialKind) -> Trial | None:
         """The first trial of that kind, if it was run."""

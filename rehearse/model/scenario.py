@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rehearse.model.accepted import AcceptSpec
 from rehearse.model.gates import Gate
+from rehearse.model.generation import ColumnSpec, TableSpec
 from rehearse.model.migration import SqlFile, TransactionMode
+from rehearse.model.profile import Profile
 from rehearse.model.target import EngineName
-from rehearse.model.workload import Protocol, ScriptSource
+from rehearse.model.trials import TrialsSpec
+from rehearse.model.workload import Arrivals, Pacing, Protocol, RateStep, RetryPolicy, ScriptSource, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,22 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """The schema's SQL, how many rows, and SQL files that load some of it."""
+    """The schema's SQL, how many rows, and SQL files that load some of it.
+
+    `columns` and `tables` say what generated rows are to be like; `locale` is Faker's, for words. `profile`
+    is of production: its rows times `scale`, and its distributions, wherever nothing else is said.
+    """
 
     schema: SqlFile
     rows: RowCounts = RowCounts()
     load: tuple[SqlFile, ...] = ()
     seed: int = 42
+    columns: tuple[ColumnSpec, ...] = ()
+    tables: tuple[TableSpec, ...] = ()
+    locale: str = "en_US"
+    profile: Profile | None = field(default=None, repr=False)
+    scale: float = 1.0
+    snapshot: str = ""  # folder of a masked snapshot, whose schema is the schema and whose rows are loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +92,25 @@ class PhaseLengths:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadSpec:
-    """The traffic. No scripts: infer them. `rate` is transactions a second over all clients, open loop.
+class NewApplication:
+    """The version that is deployed once the migration is through: its scripts, and the share of the traffic
+    that goes to it, which grows evenly from nothing over `ramp_s`, as in a rolling deploy.
+    """
 
-    `variables` are integers that scripts may use as `:name` (`scale`).
+    scripts: tuple[ScriptSource, ...]
+    share: float = 0.5
+    ramp_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """The traffic. No scripts: infer them. `rate` is transactions a second over all clients, open loop; where
+    it changes (`steps`, `trace`) the highest of them. In a closed loop each client sends its next transaction
+    when the one before has ended, and `rate` says nothing.
+
+    `variables` are integers that scripts may use as `:name` (`scale`). `writes` and `hot` are for an inferred
+    workload: the part of its transactions that write (None: as the schema suggests), and tables whose
+    scripts have their weight multiplied.
     """
 
     scripts: tuple[ScriptSource, ...] = ()
@@ -91,6 +120,19 @@ class WorkloadSpec:
     protocol: Protocol = Protocol.PREPARED
     variables: tuple[tuple[str, int], ...] = ()
     phases: PhaseLengths = PhaseLengths()
+    closed_loop: bool = False
+    arrivals: Arrivals = Arrivals.POISSON
+    steps: tuple[RateStep, ...] = ()
+    trace: Trace | None = None
+    retry: RetryPolicy | None = None
+    after: NewApplication | None = None
+    writes: float | None = None
+    hot: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def pacing(self) -> Pacing:
+        """How its transactions are spread over time."""
+        return Pacing(self.arrivals, self.steps, self.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +164,11 @@ class AdversarySpec:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Everything said about one rehearsal; defaults filled in, files read."""
+    """Everything said about one rehearsal; defaults filled in, files read.
+
+    `aborts` break the migration off as soon as one of them is true. The traffic trial is made `repeat`
+    times. `accepted` are risks that are taken.
+    """
 
     name: str
     dataset: DatasetSpec
@@ -132,5 +178,9 @@ class Scenario:
     production: RowCounts = RowCounts()
     gates: tuple[Gate, ...] = ()
     adversaries: tuple[AdversarySpec, ...] = ()
+    trials: TrialsSpec = field(default_factory=TrialsSpec)
     seed: int = 42
     source: str = ""  # the scenario file, or the command line, for the report
+    aborts: tuple[Gate, ...] = ()
+    repeat: int = 1
+    accepted: tuple[AcceptSpec, ...] = ()

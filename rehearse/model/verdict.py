@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rehearse.errors import ExitCode
+from rehearse.model.accepted import Accepted
+from rehearse.model.growth import Bounds, Law
 from rehearse.model.waits import Stall
 
 
@@ -28,11 +30,13 @@ class Verdict(Enum):
 
 class Severity(Enum):
     """What a finding does to the verdict: a failure makes NO_GO, else something unmeasured makes
-    INCONCLUSIVE; warnings and notes leave it alone.
+    INCONCLUSIVE; warnings and notes leave it alone, as does what the user accepted: a failure, or something
+    unmeasured, that would have stopped it.
     """
 
     FAILURE = "failure"
     UNMEASURED = "unmeasured"
+    ACCEPTED = "accepted"
     WARNING = "warning"
     NOTE = "note"
 
@@ -62,7 +66,8 @@ class Finding:
     `message` is one sentence a person understands by itself. `statement` indexes the migration's
     statements, None where no single one is to blame. `evidence` are further sentences: lock, victims,
     cost at production size. `advice` is the safe alternative, SQL where it can be. `subject` names the
-    table, index or script it is about.
+    table, index or script it is about. `gate` is the metric of the gate it reports, if it does. `accepted`
+    says who took the risk, until when and why, where its severity is ACCEPTED.
     """
 
     rule: str
@@ -74,6 +79,8 @@ class Finding:
     limit: Quantity | None = None
     evidence: tuple[str, ...] = ()
     advice: str = ""
+    gate: str = ""
+    accepted: Accepted | None = None
 
 
 class GateStatus(Enum):
@@ -87,7 +94,8 @@ class GateStatus(Enum):
 @dataclass(frozen=True, slots=True)
 class GateResult:
     """One gate, what was measured for it, and the limit it was held against. `note` says more: the noise
-    guard that was applied, or why nothing was measured.
+    guard that was applied, or why nothing was measured. `resolution` is the smallest difference that this
+    run could have seen, None where that is not known. What was `accepted` does not stop the migration.
     """
 
     gate: str  # as the user wrote it: `stall.max <= 1s`
@@ -96,13 +104,31 @@ class GateResult:
     observed: Quantity | None
     limit: Quantity | None
     note: str = ""
+    resolution: Quantity | None = None
+    accepted: Accepted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How one quantity of the whole migration grew with the rows of `table` over the scale trial's runs:
+    `points` are (rows, value) in base units, `projected` what it comes to at the `production_rows`.
+    """
+
+    what: str  # duration, blocking, write-ahead log, disk space
+    unit: Unit
+    law: Law
+    table: str
+    points: tuple[tuple[int, float], ...]
+    production_rows: int | None = None
+    projected: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Everything concluded from one record. `metrics` has every gate metric by its full name,
     `latency.p99{phase=migration}` and so on; None where it was not measured. `checked` names the rules
-    that were applied, whether they found anything or not (empty: not said).
+    that were applied, whether they found anything or not (empty: not said). `growths` are those that the
+    scale trial saw.
     """
 
     verdict: Verdict
@@ -111,3 +137,4 @@ class Judgement:
     metrics: tuple[tuple[str, Quantity | None], ...]
     stalls: tuple[Stall, ...] = ()
     checked: tuple[str, ...] = ()
+    growths: tuple[Growth, ...] = ()

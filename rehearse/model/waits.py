@@ -87,7 +87,9 @@ class ObserverCost:
 
     `busy_ns` is the time spent in samples as seen from the client, `server_ns` the part spent in the
     server where it was measured. `gaps` are the stretches in which a sample was due and none was taken
-    for longer than `gap_limit_ns`.
+    for longer than `gap_limit_ns`. `lapses` are those, `lapsed_ns` in all, of more than `lapse_limit_ns`
+    in which the observer itself was not served by processor or server: outside of them no wait of 100 ms
+    behind the migration or of the traffic goes unseen.
     """
 
     samples: int
@@ -97,6 +99,9 @@ class ObserverCost:
     gap_limit_ns: int
     gaps: tuple[tuple[int, int], ...] = ()
     failed_samples: int = 0
+    lapses: tuple[tuple[int, int], ...] = ()
+    lapsed_ns: int = 0
+    lapse_limit_ns: int = 0
 
     @property
     def share(self) -> float:
@@ -106,10 +111,16 @@ class ObserverCost:
 
 @dataclass(frozen=True, slots=True)
 class ResourceSample:
-    """The server's state at one moment. None: not measured."""
+    """The server's state at one moment. None: not measured.
+
+    `temporary_bytes` are sorts and hashes on disk, of all databases; `retained_bytes` is the log that the
+    furthest replication slot behind makes the server keep.
+    """
 
     at_ns: int
     wal_position_bytes: int | None = None
     database_bytes: int | None = None
     active_sessions: int | None = None
     blocked_sessions: int | None = None
+    temporary_bytes: int | None = None
+    retained_bytes: int | None = None

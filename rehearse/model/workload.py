@@ -18,6 +18,67 @@ class Protocol(Enum):
     PREPARED = "prepared"
 
 
+class Arrivals(Enum):
+    """How the arrivals of a given rate are spread."""
+
+    POISSON = "poisson"  # independent of each other, as those of many users are
+    UNIFORM = "uniform"  # evenly spaced
+
+
+@dataclass(frozen=True, slots=True)
+class RateStep:
+    """`rate` transactions a second until `until_s` from the traffic's start (None: for ever); `ramp`: the
+    rate changes evenly from that of the step before (0 at the start) and reaches `rate` at `until_s`.
+    """
+
+    rate: float
+    until_s: float | None = None
+    ramp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A recorded schedule: when each transaction is due, in nanoseconds from the start and ascending, and the
+    place of its script in the mix. `length_ns` is the time after which it begins again where it is repeated.
+    """
+
+    file: str
+    length_ns: int
+    due_ns: tuple[int, ...] = field(default=(), repr=False)
+    script: tuple[int, ...] = field(default=(), repr=False)
+    repeat: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How transactions are spread over time. Without `steps` and `trace` the rate is steady."""
+
+    arrivals: Arrivals = Arrivals.POISSON
+    steps: tuple[RateStep, ...] = ()
+    trace: Trace | None = None
+
+
+STEADY = Pacing()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Transactions that fail with one of `sqlstates` are sent again, `attempts` times in all, after a pause
+    that doubles from `backoff_s` on. What is sent again is the same transaction: its latency goes on.
+    """
+
+    sqlstates: tuple[str, ...] = ("40001", "40P01", "55P03")
+    attempts: int = 3
+    backoff_s: float = 0.05
+
+
+class Version(Enum):
+    """Which application a script belongs to: the one that runs already, or the one that comes after."""
+
+    OLD = "old"
+    NEW = "new"
+
+
 @dataclass(frozen=True, slots=True)
 class ScriptSource:
     """One script of the mix, in pgbench's script syntax, with its weight. `name` is unique in a workload."""
@@ -44,6 +105,11 @@ class Outcome(IntEnum):
     CONNECTION_LOST = 2
     UNFINISHED = 3  # still waiting, or never started, when the run ended
     SKIPPED = 4  # the client had nothing to send (a pool of fresh rows ran out); not the server's doing
+    RETRIED = 5  # not a transaction: an attempt that was refused and made again, before the one that counts
+
+
+NOT_DUE = (Outcome.SKIPPED, Outcome.RETRIED)
+"""What stands in the samples and is no transaction that was to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +181,7 @@ class DriverHealth:
     peak_queue: int
     skipped: int = 0
     reconnects: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

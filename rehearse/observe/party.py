@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from rehearse.engines.postgres.activity import Session
@@ -14,6 +15,9 @@ ADVERSARY = "rehearse-adversary"
 
 _CLIENTS = ("", "client backend", "parallel worker", "walsender")
 _LONGEST_CHARACTER = 4  # bytes: the server cuts a long text between characters
+_PARAMETER = re.compile(r"\$[0-9]+")
+# what stands in a parameter's place where the simple protocol writes values into the text
+_LITERAL = r" ?(?:E?'(?:[^']|'')*'|-?[0-9][\w.+-]*|NULL|true|false)"
 
 
 class ScriptNames:
@@ -25,14 +29,24 @@ class ScriptNames:
     def __init__(self, scripts: Mapping[str, str], limit_bytes: int = 1024) -> None:
         self._scripts = dict(scripts)
         self._cut_from = limit_bytes - _LONGEST_CHARACTER
+        self._forms = [
+            (re.compile(_LITERAL.join(map(re.escape, _PARAMETER.split(text))), re.DOTALL), name)
+            for text, name in scripts.items()
+            if _PARAMETER.search(text)
+        ]
 
     def of(self, query: str) -> str | None:
         """The script's name; None for a text of no script, or one that is cut and could be several's."""
         if query in self._scripts:
             return self._scripts[query]
         if len(query.encode()) < self._cut_from:
-            return None
+            return self._written_out(query)
         names = {name for text, name in self._scripts.items() if text.startswith(query)}
+        return names.pop() if len(names) == 1 else None
+
+    def _written_out(self, query: str) -> str | None:
+        """The same for a text that holds values instead of parameters."""
+        names = {name for form, name in self._forms if form.fullmatch(query)}
         return names.pop() if len(names) == 1 else None
 
 

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
-from rehearse.model.migration import Statement
+from rehearse.model.locks import LockMode
+from rehearse.model.migration import MigrationRun, Statement, WorkPhase
+from rehearse.model.relation import Relation
 from rehearse.model.waits import LockWait, Role
+
+
+def observed(run: MigrationRun, waits: Iterable[LockWait], phases: Iterable[WorkPhase]) -> MigrationRun:
+    """`run` with what was seen of its statements from outside: own waits, retries, phases of work."""
+    own = [wait for wait in waits if wait.waiter.role is Role.MIGRATION]
+    seen = list(phases)
+    return replace(run, statements=tuple(_observed(s, own, seen) for s in run.statements))
+
+
+def _observed(statement: Statement, own: Iterable[LockWait], phases: Iterable[WorkPhase]) -> Statement:
+    retries, retried_ns = lock_retries(own, statement)
+    return replace(
+        statement,
+        waited_ns=migration_wait_ns(own, statement),
+        retries=retries,
+        retried_ns=retried_ns,
+        phases=tuple(phase for phase in phases if phase.statement == statement.index),
+    )
+
+
+def lock_retries(waits: Iterable[LockWait], statement: Statement) -> tuple[int, int]:
+    """How often `statement` asked again for a table lock that it had waited for in vain, and how long (ns) it
+    had waited each time before the last: both lower bounds, as short waits may go unseen. Who is granted
+    a lock does not wait for it again, unless it let go of it meanwhile: a statement that commits as it
+    goes is not told from one that tries again.
+    """
+    asked: dict[tuple[int, Relation | None, LockMode | None], list[LockWait]] = defaultdict(list)
+    for wait in waits:
+        inside = statement.started_ns <= wait.first_seen_ns and wait.last_seen_ns <= statement.ended_ns
+        if inside and wait.waiter.role is Role.MIGRATION and wait.lock_type == "relation":
+            asked[wait.waiter.pid, wait.relation, wait.mode].append(wait)
+    in_vain = [wait for tries in asked.values() for wait in sorted(tries, key=_began)[:-1]]
+    return len(in_vain), sum(wait.at_least_ns for wait in in_vain)
+
+
+def _began(wait: LockWait) -> int:
+    return wait.first_seen_ns
 
 
 def migration_wait_ns(waits: Iterable[LockWait], statement: Statement) -> int:

@@ -4,47 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import signal
-import socket
+import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rehearse.engines.postgres.connect import connect
 from rehearse.errors import InputError, ProvisionError, RehearseError
 from rehearse.model.record import Environment
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import EngineName, Secret, Target
-from rehearse.provision import log, machine, production
+from rehearse.provision import cluster_standby, log, machine, production
 from rehearse.provision.binaries import Installation, bring_within_reach
-from rehearse.provision.environment import describe
 from rehearse.provision.guarded import Account, Guarded
-from rehearse.provision.server import Request, Server
+from rehearse.provision.own import HOST, OwnServer
+from rehearse.provision.postgres import POSTGRES
+from rehearse.provision.private import give, own_directory, own_file, text_of
+from rehearse.provision.product import Reading, Resources
+from rehearse.provision.server import Fill, Request, Server, Standby
 from rehearse.provision.settings import notes_for, settings_for
 from rehearse.provision.sweep import sweep_directories
 
 USER = "rehearse"
 MAINTENANCE_DATABASE = "postgres"
 
-_HOST = "127.0.0.1"
 _INITDB_S = 120.0
 _START_S = 60.0
-_PORT_TRIES = 5
+_LOCALE = "rehearse.locale"  # a file in the data directory
 _SOCKET_PATH_LIMIT = 107  # bytes in a Unix socket's address
 _BUILTIN_LOCALES = 17  # the first version with a locale provider of its own, the same on every machine
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The files of one server, and what it takes to start it."""
+    """The files of one server, and what it takes to start it. `overrides` win over its files' settings."""
 
     install: Installation
     directory: Path
     account: Account | None
     password: Secret
     settings: dict[str, str]
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -64,81 +68,62 @@ class Cluster:
             words["LD_LIBRARY_PATH"] = str(self.install.libraries)
         return words
 
-
-class OwnServer:
-    """A server that runs as a child of a warden of ours. See `Server`."""
-
-    def __init__(self, cluster: Cluster, guarded: Guarded) -> None:
-        self._cluster = cluster
-        self._guarded = guarded
-        self._pid, self._port = _start_on_free_port(cluster, guarded)
-        self._log_offset = 0  # characters of it that are about earlier lives
-        self._environment: Environment | None = None
+    @property
+    def reading(self) -> Reading:
+        """How its log is read."""
+        return log
 
     @property
-    def target(self) -> Target:
+    def shutdown(self) -> signal.Signals:
+        """A fast shutdown."""
+        return signal.SIGINT
+
+    def start(self, guarded: Guarded, port: int) -> int:
+        """Start the postmaster and wait until it takes connections; its pid."""
+        return _start(self, guarded, port)
+
+    def target(self, port: int) -> Target:
         """The maintenance database, as superuser."""
         return Target(
             EngineName.POSTGRES,
-            _HOST,
-            self._port,
+            HOST,
+            port,
             MAINTENANCE_DATABASE,
             USER,
-            self._cluster.password,
+            self.password,
             options=(("sslmode", "disable"), ("gssencmode", "disable")),
             disposable=True,
         )
 
-    @property
-    def environment(self) -> Environment:
-        """What it is and runs on."""
-        assert self._environment is not None
-        return self._environment
+    def describe(self, target: Target, provisioner: str, notes: tuple[str, ...]) -> Environment:
+        """What runs there."""
+        return POSTGRES.describe(target, provisioner, notes, Resources())
 
-    @property
-    def pid(self) -> int | None:
-        """The postmaster."""
-        return self._pid
+    def unneeded(self) -> Callable[[str], bool]:
+        """Of a server that was shut down in order: all of its log but where the last checkpoint stands."""
+        return _unneeded(self)
 
-    @property
-    def data_directory(self) -> Path | None:
-        """The data directory."""
-        return self._cluster.data
+    def socket_directory(self) -> str:
+        """A new directory for the Unix socket, or none where its path would be too long for one."""
+        directory = self.directory / "socket"
+        if len(f"{directory}/.s.PGSQL.65535") > _SOCKET_PATH_LIMIT:
+            return ""
+        own_directory(directory, self.account)
+        return str(directory)
 
-    def describe(self, provisioner: str, notes: tuple[str, ...]) -> None:
-        """Ask the server what it is, for `environment`."""
-        with connect(self.target, "rehearse") as connection:
-            self._environment = describe(connection, provisioner, notes)
+    def failure(self, what: str) -> RehearseError:
+        """What to raise where the log says why a program of it failed."""
+        text = text_of(self.log)
+        setting = log.bad_setting(text)
+        if setting:
+            return InputError(f"{what}: {setting}", "mend [database.settings]")
+        if "No space left on device" in text:
+            machine.require_space(self.directory)  # says how much is needed and free
+        return ProvisionError(f"{what}: {log.reason(text) or 'its log says nothing'}")
 
-    def alive(self) -> bool:
-        """Whether the postmaster runs."""
-        return self._guarded.running(self._pid)
-
-    def last_words(self) -> str:
-        """Why it ended; also, while it runs, of a backend's crash that it got over since it was started."""
-        text = _text(self._cluster.log)[self._log_offset :]
-        if self.alive():
-            return log.crash(text)
-        return "; ".join(part for part in (log.reason(text), self._ending()) if part)
-
-    def _ending(self) -> str:
-        code = self._guarded.wait(self._pid, 0.0)
-        if code is None:
-            return "its warden was killed"
-        return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-
-    def kill(self) -> None:
-        """SIGKILL to the postmaster and every backend."""
-        self._guarded.kill()
-
-    def restart(self) -> None:
-        """Start again on the same data and port, recovering if it was killed."""
-        if self.alive():
-            self._guarded.signal(signal.SIGINT)  # a fast shutdown
-            if self._guarded.wait(self._pid, _START_S) is None:
-                self.kill()
-        self._log_offset = len(_text(self._cluster.log))
-        self._pid = _start(self._cluster, self._guarded, self._port)
+    def standby_of(self, server: OwnServer) -> AbstractContextManager[Standby]:
+        """A second server from the same programs, with a warden of its own. See `Standby`."""
+        return cluster_standby.beside(server, self)
 
 
 @contextlib.contextmanager
@@ -161,7 +146,10 @@ def own_server(install: Installation, name: str, request: Request) -> Iterator[S
                 overrides=request.spec.settings,
             ),
         )
-        locale = _initialise(cluster, guarded, version)
+        if request.fill is None:
+            locale = _initialise(cluster, guarded, version)
+        else:
+            locale = _fill(cluster, guarded, request.fill)
         server = OwnServer(cluster, guarded)
         taken = _take_over(server, cluster, request.spec)
         place = ("its files are in memory, which no production's are",) if machine.in_memory(base) else ()
@@ -187,9 +175,9 @@ def _initialise(cluster: Cluster, guarded: Guarded, version: tuple[int, ...]) ->
     C.UTF-8 knows the characters of every language and sorts the same on every machine. From version 17 on
     the server brings it itself; before, it is the C library's, if that has it.
     """
-    _own_directory(cluster.data, cluster.account)
+    own_directory(cluster.data, cluster.account)
     password_file = cluster.directory / "password"
-    _own_file(password_file, cluster.password.reveal(), cluster.account)
+    own_file(password_file, cluster.password.reveal(), cluster.account)
     builtin = (
         ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if version[0] >= _BUILTIN_LOCALES else []
     )
@@ -209,21 +197,71 @@ def _initialise(cluster: Cluster, guarded: Guarded, version: tuple[int, ...]) ->
             ]
             if guarded.run(argv, cluster.env, cluster.log, _INITDB_S) == 0:
                 _configure(cluster)
-                return (
+                return _note_locale(
+                    cluster,
                     f"locale C.UTF-8 ({'builtin' if builtin else 'libc'})"
                     if builtin or locale != "C"
-                    else "locale C"
+                    else "locale C",
                 )
-            if "invalid locale" not in _text(cluster.log):
+            if "invalid locale" not in text_of(cluster.log):
                 break
     finally:
         password_file.unlink()
-    raise _failure(cluster, "initdb failed")
+    raise cluster.failure("initdb failed")
+
+
+def _note_locale(cluster: Cluster, words: str) -> str:
+    """Beside the data, so that a copy of them says it too."""
+    own_file(cluster.data / _LOCALE, words, cluster.account)
+    return words
+
+
+def _fill(cluster: Cluster, guarded: Guarded, fill: Fill) -> str:
+    """Take over files that were shut down in order, with a password of our own; says their locale."""
+    fill(cluster.data)
+    for directory, _, files in os.walk(cluster.data):
+        give(Path(directory), cluster.account)
+        for name in files:
+            give(Path(directory, name), cluster.account)
+    (cluster.data / "postmaster.pid").unlink(missing_ok=True)
+    _configure(cluster)
+    order = cluster.directory / "password"
+    own_file(order, f"ALTER ROLE {USER} PASSWORD '{cluster.password.reveal()}';", cluster.account)
+    single = 'exec "$0" --single -D "$1" postgres <"$2"'  # the password is nobody's to see in a process list
+    argv: list[str | Path] = ["/bin/sh", "-c", single, cluster.install.postgres, cluster.data, order]
+    try:
+        if guarded.run(argv, cluster.env, cluster.log, _INITDB_S) != 0:
+            raise cluster.failure("the cached data directory cannot be used")
+    finally:
+        order.unlink()
+    return text_of(cluster.data / _LOCALE).strip()
+
+
+def _unneeded(cluster: Cluster) -> Callable[[str], bool]:
+    """Of a server that was shut down in order: all of its log but where the last checkpoint stands."""
+    controldata = cluster.install.bindir / "pg_controldata"
+    needed: set[str] = set()
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        shown = subprocess.run(  # noqa: S603 - a program of the installation
+            [controldata, "-D", cluster.data], capture_output=True, text=True, env=cluster.env, check=True
+        )
+        last = re.search(r"REDO WAL file:\s+([0-9A-F]{24})", shown.stdout)
+        if last is not None:  # the checkpoint's record may reach into the next file
+            later = sorted(p.name for p in (cluster.data / "pg_wal").iterdir() if p.name >= last[1])
+            needed = set(later[:2])
+
+    def skip(path: str) -> bool:
+        if path in {"postmaster.pid", "postmaster.opts"}:
+            return True
+        segment = re.fullmatch(r"pg_wal/([0-9A-F]{24})", path)
+        return bool(needed) and segment is not None and segment[1] not in needed
+
+    return skip
 
 
 def _configure(cluster: Cluster) -> None:
     settings = dict(cluster.settings)
-    settings |= {"listen_addresses": _HOST, "unix_socket_directories": _socket_directory(cluster)}
+    settings |= {"listen_addresses": HOST, "unix_socket_directories": cluster.socket_directory()}
     _append_settings(cluster, settings)
 
 
@@ -234,50 +272,20 @@ def _append_settings(cluster: Cluster, settings: Mapping[str, str]) -> None:
         file.writelines(lines)
 
 
-def _socket_directory(cluster: Cluster) -> str:
-    """A directory for the Unix socket, or none where its path would be too long for one."""
-    directory = cluster.directory / "socket"
-    if len(f"{directory}/.s.PGSQL.65535") > _SOCKET_PATH_LIMIT:
-        return ""
-    _own_directory(directory, cluster.account)
-    return str(directory)
-
-
-def _start_on_free_port(cluster: Cluster, guarded: Guarded) -> tuple[int, int]:
-    """Start the server; (pid, port). Between choosing a port and listening on it, someone else may take it:
-    then the server says so, and another is tried.
-    """
-    for _ in range(_PORT_TRIES):
-        port = free_port()
-        try:
-            return _start(cluster, guarded, port), port
-        except ProvisionError:
-            if "Address already in use" not in _text(cluster.log):
-                raise
-            cluster.log.write_text("")
-    raise ProvisionError(f"no free port on {_HOST} after {_PORT_TRIES} tries")
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 def _start(cluster: Cluster, guarded: Guarded, port: int) -> int:
     """Start the postmaster and wait until it takes connections; its pid."""
-    argv: list[str | Path] = [cluster.install.postgres, "-D", cluster.data, "-p", str(port)]
+    flags = [word for name, value in cluster.overrides.items() for word in ("-c", f"{name}={value}")]
+    argv: list[str | Path] = [cluster.install.postgres, "-D", cluster.data, "-p", str(port), *flags]
     # SIGQUIT: the postmaster ends all its backends without a checkpoint, and gives its shared memory back
     pid = guarded.start(argv, cluster.env, cluster.log, farewell=signal.SIGQUIT)
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if guarded.wait(pid, 0.01) is not None or not guarded.running(pid):
-            raise _failure(cluster, "the server did not start")
+            raise cluster.failure("the server did not start")
         if _ready(cluster.data, pid):
             return pid
     guarded.kill()
-    raise _failure(cluster, f"the server took no connections within {_START_S:.0f} s")
+    raise cluster.failure(f"the server took no connections within {_START_S:.0f} s")
 
 
 def _ready(data: Path, pid: int) -> bool:
@@ -286,47 +294,6 @@ def _ready(data: Path, pid: int) -> bool:
         lines = (data / "postmaster.pid").read_text().splitlines()
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
     return False
-
-
-def _failure(cluster: Cluster, what: str) -> RehearseError:
-    setting = log.bad_setting(_text(cluster.log))
-    if setting:
-        return InputError(f"{what}: {setting}", "mend [database.settings]")
-    reason = log.reason(_text(cluster.log))
-    if "No space left on device" in _text(cluster.log):
-        machine.require_space(cluster.directory)  # says how much is needed and free
-    return ProvisionError(f"{what}: {reason or 'its log says nothing'}")
-
-
-def _text(log: Path) -> str:
-    try:
-        return log.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _own_directory(path: Path, account: Account | None) -> None:
-    path.mkdir(mode=0o700)
-    path.chmod(0o700)
-    _give(path, account)
-
-
-def _own_file(path: Path, text: str, account: Account | None) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text + "\n")
-    _give(path, account)
-
-
-def _give(path: Path, account: Account | None) -> None:
-    if account is not None:
-        os.chown(path, account.uid, account.gid)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time one
-        return f"signal {number}"
 
 
 def _quoted(value: str) -> str:

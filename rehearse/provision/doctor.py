@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rehearse.errors import RehearseError
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.provision import embedded, machine
 from rehearse.provision.binaries import Installation, local_installations
-from rehearse.provision.engine import engine_client
+from rehearse.provision.box import has_reaper
+from rehearse.provision.engine import engine_address, engine_client, engine_kind
+from rehearse.provision.mysql import TITLES
+from rehearse.provision.mysql_binaries import engine_in, mysql_installation, mysql_installations
 from rehearse.provision.server import Request
 
+_DATABASES = re.compile(r"(^|/)(postgres|mysql|mariadb)[\w-]*:")
 _COMFORTABLE_FREE_BYTES = 10 * 1024**3
 _COMFORTABLE_MEMORY_BYTES = 2 * 1024**3
 
@@ -32,7 +38,7 @@ class Check:
 
 def diagnose() -> tuple[Check, ...]:
     """Look at everything; takes some two seconds, because the embedded server is really started."""
-    checks: tuple[Callable[[], Check], ...] = (_python, _embedded, _disk, _memory, _local, _containers)
+    checks: tuple[Callable[[], Check], ...] = (_python, _embedded, _disk, _memory, _local, containers)
     return tuple(check() for check in checks)
 
 
@@ -77,6 +83,7 @@ def _memory() -> Check:
 
 def _local() -> Check:
     found = [_describe(home) for home in local_installations()]
+    found += [_describe_mysql(home) for home in mysql_installations()]
     working = [text for text in found if text]
     return Check(
         "local installations",
@@ -91,20 +98,41 @@ def _describe(bindir: Path) -> str:
         version = Installation(bindir, bindir.parent, ()).version()
     except RehearseError:
         return ""
-    return f"{'.'.join(map(str, version))} (local:{bindir})"
+    lacks = "" if (bindir / "pg_basebackup").is_file() else ", no pg_basebackup: no standby"
+    return f"{'.'.join(map(str, version))} (local:{bindir}{lacks})"
 
 
-def _containers() -> Check:
+def _describe_mysql(bindir: Path) -> str:
+    try:
+        engine = engine_in(str(bindir))
+        version = mysql_installation(str(bindir), engine).version if engine else None
+    except RehearseError:
+        return ""
+    return "" if version is None else f"{TITLES[version.engine]} {version.text} (local:{bindir})"
+
+
+def containers() -> Check:
+    """The container engine, where it listens, and which images of databases it has."""
     try:
         with engine_client() as client:
-            version = client.version()["Version"]
-            tags = sorted(tag for image in client.images.list() for tag in image.tags if "postgres" in tag)
+            engine = f"{engine_kind(client)} {client.version()['Version']} at {engine_address()}"
+            reaper = _reaper(client)
+            tags = sorted(
+                tag for image in client.images.list() for tag in image.tags if _DATABASES.search(tag)
+            )
     except RehearseError as error:
         return Check(
             "containers", ok=False, detail=error.what, mend=f"only needed for docker:IMAGE: {error.mend}"
         )
-    images = ", ".join(tags) or "no PostgreSQL image yet (pulled when first used)"
-    return Check("containers", ok=True, detail=f"engine {version}: {images}")
+    images = ", ".join(tags) or "no image of a database yet (pulled when first used)"
+    return Check("containers", ok=True, detail=f"{engine}: {images}; {reaper}")
+
+
+def _reaper(client: Any) -> str:
+    """Who removes the container of a run that was killed."""
+    if has_reaper(client):
+        return "Ryuk removes what a killed run leaves"
+    return "what a killed run leaves is removed by the next run or `rehearse clean` (there is no Ryuk here)"
 
 
 def _gigabytes(size_bytes: int) -> str:

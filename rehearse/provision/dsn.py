@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,16 +19,18 @@ from rehearse.engines.postgres.guards import (
     mark,
     read_state,
 )
-from rehearse.errors import (
-    EnvironmentFailure,
-    InputError,
-    NotDisposableError,
-    ProvisionError,
-    ServerLostError,
-)
-from rehearse.model.record import Environment
+from rehearse.errors import InputError, NotDisposableError, ProvisionError
 from rehearse.model.target import EngineName, Secret, Target
 from rehearse.provision.environment import describe
+from rehearse.provision.existing import (
+    ExistingServer,
+    droppable,
+    refuse_settings,
+    require_named,
+    require_own_names,
+    swept,
+)
+from rehearse.provision.postgres import POSTGRES
 from rehearse.provision.server import Request, Server
 
 _DEFAULT_PORT = "5432"
@@ -43,21 +44,18 @@ _REFUSED = ("service", "servicefile", "application_name", "fallback_application_
 def provide(request: Request) -> Iterator[Server]:
     """The server of that DSN, if its database is known to be disposable and more can be made beside it."""
     target = parse_dsn(request.argument)
-    if request.spec.settings or request.spec.production is not None:
-        raise InputError(
-            "settings are for servers of our own, and a DSN was given",
-            "set them on that server, or leave [database.settings] out",
-        )
-    _require_named(target, request.disposable)
+    refuse_settings(request.spec)
+    require_named(target, request.disposable)
+    require_own_names(target)
     # open to the end: a second run finds a session on the database, and keeps off
     connection = connect(target, "rehearse")
     try:
         state = _settled_state(connection)
         _require_disposable(target, state)
         _require_create(target, state)
-        swept = sweep_databases(connection)
-        environment = describe(connection, "dsn", (*_notes(state), *swept))
-        yield ExistingServer(target, environment)
+        dropped = sweep_databases(connection)
+        environment = describe(connection, "dsn", (*_notes(state), *dropped))
+        yield ExistingServer(target, environment, POSTGRES.knock)
     finally:
         connection.close()
 
@@ -68,23 +66,10 @@ def sweep_databases(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     Nothing is dropped without our comment on it, nor while a session is on it: then NotDisposableError
     names the database. The caller holds a session that keeps every other run off.
     """
-    own = connection.info.dbname
-    found = [database for database in _settled_databases(connection) if database.name != own]
-    for database in found:
-        if not database.made_by_a_run:
-            raise NotDisposableError(
-                f"guard own-names: no run made the database {database.name!r}, and a run needs its name",
-                "rename or drop it, if it is not needed",
-            )
-        if database.sessions:
-            raise NotDisposableError(
-                f"guard own-names: a dead run left {database.name!r}, "
-                f"and {database.sessions} sessions are on it",
-                "wait until they end, or end them",
-            )
-    for database in found:
-        drop_unused(connection, database.name)
-    return tuple(f"database {database.name!r} of a dead run was dropped" for database in found)
+    names = droppable(_settled_databases(connection), connection.info.dbname)
+    for name in names:
+        drop_unused(connection, name)
+    return swept(names)
 
 
 def parse_dsn(text: str) -> Target:
@@ -93,15 +78,18 @@ def parse_dsn(text: str) -> Target:
     missing = [what for word, what in _NEEDED.items() if word not in words]
     if missing:
         raise InputError(
-            f"the DSN names no {', no '.join(missing)}",
+            f"guard complete-address: the DSN names no {', no '.join(missing)}",
             "say it: variables such as PGHOST and PGDATABASE are not read",
         )
     for word in _REFUSED:
         if word in words:
-            raise InputError(f"{word} cannot be given in a DSN", "give host, port, user and database")
+            raise InputError(
+                f"guard complete-address: {word} cannot be given in a DSN",
+                "give host, port, user and database",
+            )
     port = words.pop("port", _DEFAULT_PORT)
     if "," in words["host"] or "," in port:
-        raise InputError("the DSN names several hosts", "name the one")
+        raise InputError("guard one-host: the DSN names several hosts", "name the one")
     if not port.isdecimal():
         raise InputError("the port in the DSN is not a number")
     password = words.pop("password", None)
@@ -133,56 +121,6 @@ def mark_disposable(target: Target) -> None:
         mark(connection)
 
 
-class ExistingServer:
-    """A server that was there before us and will be after. See `Server`."""
-
-    def __init__(self, target: Target, environment: Environment) -> None:
-        self._target = target
-        self._environment = environment
-
-    @property
-    def target(self) -> Target:
-        """The disposable database; others are created beside it."""
-        return self._target
-
-    @property
-    def environment(self) -> Environment:
-        """What it is. Processors and memory are this machine's: a server does not tell its own."""
-        return self._environment
-
-    @property
-    def pid(self) -> int | None:
-        """None: not a process of ours."""
-        return None
-
-    @property
-    def data_directory(self) -> Path | None:
-        """None: not files of ours."""
-        return None
-
-    def alive(self) -> bool:
-        """Whether it takes a connection."""
-        try:
-            connect(self._target, "rehearse").close()
-        except ServerLostError:
-            return False
-        return True
-
-    def last_words(self) -> str:
-        """Empty: its log is not ours to read."""
-        return ""
-
-    def kill(self) -> None:
-        """EnvironmentFailure: not ours to kill."""
-        raise EnvironmentFailure("a server given by a DSN is not killed", "use an embedded server for that")
-
-    def restart(self) -> None:
-        """EnvironmentFailure: not ours to restart."""
-        raise EnvironmentFailure(
-            "a server given by a DSN is not restarted", "use an embedded server for that"
-        )
-
-
 def _settled_state(connection: psycopg.Connection[Any]) -> DatabaseState:
     """The state once sessions that were just closed, our own last run's for instance, are gone."""
     deadline = time.monotonic() + _SETTLE_S
@@ -201,16 +139,6 @@ def _settled_databases(connection: psycopg.Connection[Any]) -> tuple[RunDatabase
         if not any(database.sessions for database in found) or time.monotonic() > deadline:
             return found
         time.sleep(0.05)
-
-
-def _require_named(target: Target, disposable: str | None) -> None:
-    if disposable == target.dbname:
-        return
-    said = "nobody said so" if disposable is None else f"what was said is {disposable!r}"
-    raise NotDisposableError(
-        f"guard named-by-user: database {target.dbname!r} may be destroyed only if it is named, and {said}",
-        f"--disposable {target.dbname}, if nothing in it is needed",
-    )
 
 
 def _require_disposable(target: Target, state: DatabaseState) -> None:
@@ -241,3 +169,15 @@ def _notes(state: DatabaseState) -> tuple[str, ...]:
     if not state.superuser:
         notes.append("the user is no superuser: not everything can be observed")
     return tuple(notes)
+
+
+def disposable_target(text: str, disposable: str | None) -> Target:
+    """The database of a DSN, if its owner said that nothing in it is needed and nothing speaks against it.
+
+    As `provide`, for whoever needs no databases beside it. Raises InputError, NotDisposableError.
+    """
+    target = parse_dsn(text)
+    require_named(target, disposable)
+    with connect(target, "rehearse") as connection:
+        _require_disposable(target, _settled_state(connection))
+    return target

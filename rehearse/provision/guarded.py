@@ -21,7 +21,7 @@ from typing import Any
 from rehearse.errors import ProvisionError
 
 _SCRIPT = Path(__file__).with_name("warden.py")
-_FAREWELL_S = 60.0  # the warden itself takes about one at most, plus removing the files
+_FAREWELL_S = 60.0  # the warden takes a moment, plus removing the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ class Guarded:
     ) -> int:
         """Start a process with its output appended to `log`; its pid. One at a time.
 
-        `farewell` is the signal that ends it and all its children at once, in order. If that takes more
-        than a second they are killed.
+        `farewell` is the signal that it gets if the warden, who kills it otherwise, is killed: one that ends
+        it and all its children at once, in order.
         """
         account = [self._account.uid, self._account.gid] if self._account else None
         with self._lock:

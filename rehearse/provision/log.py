@@ -10,7 +10,7 @@ _CRASH = re.compile(
 )
 _REFUSAL = re.compile(
     r"FATAL: (?! *(the database system is|terminating|sorry, too|password auth|role |database |no pg_hba))"
-    r"|initdb: error: |Error: "
+    r"|(initdb|pg_basebackup): error: |Error: "
 )
 _SETTING = re.compile(r"invalid value for parameter|unrecognized configuration parameter|requires a .* value")
 _PREFIX = re.compile(r"^\d{4}-\d\d-\d\d [\d:.]+ \S+ \[\d+\] (?:\S+ )??(?=[A-Z]+:)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 _MB = 1024**2
 _GB = 1024**3
@@ -44,7 +44,7 @@ def settings_for(
     return settings | dict(overrides)
 
 
-def notes_for(settings: dict[str, str]) -> tuple[str, ...]:
+def notes_for(settings: Mapping[str, str]) -> tuple[str, ...]:
     """What a reader of the report has to know about these settings."""
     off = settings.get("autovacuum", "on").lower() in ("off", "false", "no", "0")
     return (AUTOVACUUM_NOTE,) if off else ()

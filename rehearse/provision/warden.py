@@ -7,7 +7,7 @@ kills what it started, removes the directory and ends. It is the parent of the s
 own, so neither Ctrl-C nor `kill -9` of the tool can leave a server behind or cut one off too early.
 
 Orders:  ["run", {"argv": [...], "env": {}, "log": PATH, "account": [UID, GID] or null, "farewell": N}]
-                                  `farewell` is the signal that ends it at once and in order
+                                  `farewell` is the signal that it gets if the warden itself is killed
          ["send", {"number": N}]  a signal to the process started last
          ["kill", {}]             SIGKILL to it and everything under it
 Answers: {"directory": PATH} once, {"started": PID}, {"exited": PID, "code": N}
@@ -29,7 +29,6 @@ import time
 PREFIX = "rehearse-"
 LOCK_NAME = "warden.lock"
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # meant for the tool, which then ends us itself
-PATIENCE_S = 1.0  # from the farewell to SIGKILL
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,9 +47,8 @@ class Warden:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         if gid >= 0:  # the server runs as another user, who must pass through but not look around
             os.chown(self.directory, -1, gid)
-            os.chmod(self.directory, 0o710)  # noqa: PTH101, S103
+            os.chmod(self.directory, 0o710)  # noqa: PTH101, S103 - as above; the group passes, no more
         self.main = 0
-        self.farewell = int(signal.SIGKILL)
         self.shared_memory = SharedMemory()
 
     def serve(self) -> None:
@@ -85,7 +83,7 @@ class Warden:
     ) -> None:
         """Start a process; it is the main one from now on."""
         try:
-            self.main, self.farewell = start(argv, env, log, account, farewell), farewell
+            self.main = start(argv, env, log, account, farewell)
         except OSError as error:
             answer(refused=str(error))
         else:
@@ -112,24 +110,20 @@ class Warden:
 
     def kill_all(self) -> None:
         """SIGKILL, until nothing is left. A backend is in a session of its own, so no process group has
-        them all; but as their subreaper this process becomes the parent of every orphan among them.
+        them all; but as their subreaper this process becomes the parent of every orphan among them. They
+        are stopped first, so that none takes shared memory between the look at what they hold and the end.
         """
         while self.reap():
             pids = descendants(os.getpid())
+            signal_all(pids, signal.SIGSTOP)
             self.shared_memory.note(pids, self.directory)
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.005)
+            signal_all(pids, signal.SIGKILL)
+            time.sleep(0.002)
 
     def end(self) -> None:
-        """Stop the server at once, wait a moment, insist, and remove every trace."""
-        self.shared_memory.note(descendants(os.getpid()), self.directory)
-        if self.farewell != signal.SIGKILL:
-            self.send(self.farewell)
-            deadline = time.monotonic() + PATIENCE_S
-            while self.reap() and time.monotonic() < deadline:
-                time.sleep(0.005)
+        """Stop everything at once, and remove every trace. No farewell: it would take a busy server longer to
+        end in order than it takes us to clean up after it.
+        """
         self.kill_all()
         self.shared_memory.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -148,9 +142,9 @@ class SharedMemory:
         with contextlib.suppress(OSError, IndexError, ValueError), open(pid_file) as file:  # noqa: PTH123 - see above
             self.segments.add(int(file.read().splitlines()[6].split()[1]))
         for pid in pids:
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/maps") as file:  # noqa: PTH123
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/maps") as file:  # noqa: PTH123 - see above
                 words = (line.split()[-1] for line in file if "/dev/shm/PostgreSQL." in line)  # noqa: S108 - where Linux keeps it
-                self.files.update(word for word in words if word.startswith("/dev/shm/"))  # noqa: S108
+                self.files.update(word for word in words if word.startswith("/dev/shm/"))  # noqa: S108 - as above
 
     def remove(self) -> None:
         """Remove what is still there of it."""
@@ -158,7 +152,7 @@ class SharedMemory:
             _libc.shmctl(segment, _IPC_RMID, None)
         for name in self.files:
             with contextlib.suppress(OSError):
-                os.unlink(name)  # noqa: PTH108
+                os.unlink(name)  # noqa: PTH108 - see above
 
 
 def start(argv: list[str], env: dict[str, str], log: str, account: list[int] | None, farewell: int) -> int:
@@ -202,15 +196,22 @@ def become(warden: int, log: str, account: list[int] | None, farewell: int) -> N
 def descendants(root: int) -> list[int]:
     """The pids of every process under `root`, nearest first."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
+    for name in os.listdir("/proc"):  # noqa: PTH208 - see above
         if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - see above
                 parent = int(file.read().rpartition(b")")[2].split()[1])
                 children.setdefault(parent, []).append(int(name))
     found = list(children.get(root, ()))
     for pid in found:  # grows as it goes
         found.extend(children.get(pid, ()))
     return found
+
+
+def signal_all(pids: list[int], number: int) -> None:
+    """Send a signal to each that is still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def answer(**words: object) -> None:

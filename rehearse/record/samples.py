@@ -38,25 +38,35 @@ def _named(codes: np.ndarray[tuple[int], np.dtype[np.int16]], names: tuple[str, 
 
 
 def read_columns(path: Path) -> SampleColumns:
-    """What `write_columns` wrote. OSError or ValueError where it is not that."""
+    """What `write_columns` wrote, one column after the other. OSError or ValueError where it is not that."""
     try:
-        frame = pl.read_parquet(path)
-        scripts, sqlstates = _names(frame["script"]), _names(frame["sqlstate"])
-        if _names(frame["outcome"]) != _names(pl.Series([], dtype=_OUTCOMES)):
+        scripts, script = _coded(_column(path, "script"))
+        sqlstates, sqlstate = _coded(_column(path, "sqlstate"))
+        outcomes, outcome = _coded(_column(path, "outcome"))  # an older version knew fewer
+        if outcomes != _names(pl.Series([], dtype=_OUTCOMES))[: len(outcomes)]:
             raise ValueError("its outcomes are not those of this version")
         return SampleColumns(
             scripts=scripts,
             sqlstates=sqlstates,
-            script=_shorts(_codes(frame["script"])),
-            scheduled_ns=_longs(frame["scheduled_ns"]),
-            started_ns=_longs(frame["started_ns"]),
-            ended_ns=_longs(frame["ended_ns"]),
-            outcome=_shorts(_codes(frame["outcome"])),
-            sqlstate=_shorts(_codes(frame["sqlstate"])),
-            statement=_shorts(frame["statement"]),
+            script=script,
+            scheduled_ns=_longs(_column(path, "scheduled_ns")),
+            started_ns=_longs(_column(path, "started_ns")),
+            ended_ns=_longs(_column(path, "ended_ns")),
+            outcome=outcome,
+            sqlstate=sqlstate,
+            statement=_shorts(_column(path, "statement")),
         )
     except PolarsError as error:
         raise ValueError(str(error)) from error
+
+
+def _column(path: Path, name: str) -> pl.Series:
+    return pl.read_parquet(path, columns=[name]).to_series()
+
+
+def _coded(series: pl.Series) -> tuple[tuple[str, ...], array[int]]:
+    """The names, and which of them each is."""
+    return _names(series), _shorts(series.to_physical().cast(pl.Int16).fill_null(-1))
 
 
 def _names(series: pl.Series) -> tuple[str, ...]:
@@ -65,13 +75,15 @@ def _names(series: pl.Series) -> tuple[str, ...]:
     return tuple(series.dtype.categories)
 
 
-def _codes(series: pl.Series) -> pl.Series:
-    return series.to_physical().cast(pl.Int64).fill_null(-1)
-
-
 def _shorts(series: pl.Series) -> array[int]:
-    return array("h", series.to_numpy().astype(np.int16).tobytes())
+    return _packed("h", series.to_numpy().astype(np.int16, copy=False))
 
 
 def _longs(series: pl.Series) -> array[int]:
-    return array("q", series.to_numpy().astype(np.int64).tobytes())
+    return _packed("q", series.to_numpy().astype(np.int64, copy=False))
+
+
+def _packed(code: str, column: np.ndarray[tuple[int], np.dtype[np.integer]]) -> array[int]:
+    packed = array(code)
+    packed.frombytes(np.ascontiguousarray(column).view(np.uint8).data)
+    return packed

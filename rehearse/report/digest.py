@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from rehearse.model.migration import MigrationRun, Statement, StatementOutcome
 from rehearse.model.record import Phase, RunRecord, Stage, Trial, TrialKind
-from rehearse.model.verdict import Finding, GateStatus, Judgement, Quantity, Severity, Verdict
+from rehearse.model.verdict import Finding, GateResult, GateStatus, Judgement, Quantity, Severity, Verdict
 from rehearse.model.waits import Stall
 from rehearse.report import format as fmt
 
 _WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO-GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
-_RANK = {Severity.FAILURE: 0, Severity.UNMEASURED: 1, Severity.WARNING: 2, Severity.NOTE: 3}
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _PROVISIONERS = ("embedded", "docker:", "local:")
 
 
@@ -144,6 +144,10 @@ def _why_go(judgement: Judgement) -> str:
             if longest.value == 0
             else f"the longest stall was {fmt.quantity(longest)}"
         )
+    accepted = sum(finding.severity is Severity.ACCEPTED for finding in judgement.findings)
+    if accepted:
+        parts[0] = parts[0].replace("no rule objects", "no rule objects but those accepted")
+        parts.append(f"{fmt.plural(accepted, 'accepted risk')} below")
     if warnings:
         parts.append(f"{fmt.plural(warnings, 'warning')} below")
     return "; ".join(parts) + "."
@@ -151,12 +155,22 @@ def _why_go(judgement: Judgement) -> str:
 
 def _gate_reason(judgement: Judgement, status: GateStatus) -> str:
     for gate in judgement.gates:
+        if gate.accepted is not None:
+            continue
         if gate.status is status is GateStatus.FAILED:
             observed, limit = fmt.apart(gate.observed, gate.limit)
             return f"The gate {gate.gate} failed: {observed} against a limit of {limit}"
         if gate.status is status:
             return f"The gate {gate.gate} could not be measured" + (f": {gate.note}" if gate.note else "")
     return "See the findings"
+
+
+def gate_note(gate: GateResult) -> str:
+    """What is said beside a gate: its note, and the smallest difference that this run could have seen."""
+    if gate.resolution is None:
+        return gate.note
+    seen = f"this run could have seen {fmt.quantity(gate.resolution)} or more"
+    return f"{gate.note}; {seen}" if gate.note else seen
 
 
 def metric(record: RunRecord, name: str) -> Quantity | None:

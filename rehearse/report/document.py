@@ -7,11 +7,14 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
+from rehearse.model.accepted import Accepted
 from rehearse.model.migration import Statement
 from rehearse.model.record import RunRecord, Trial
 from rehearse.model.verdict import Finding, GateResult, Quantity
 from rehearse.model.waits import LockWait, Party, Stall
-from rehearse.report import digest, work
+from rehearse.report import application, digest, work
+from rehearse.report.growth import growth_document
+from rehearse.report.trials import trial_views
 
 FORMAT = 1
 
@@ -43,7 +46,24 @@ def json_document(record: RunRecord, report_path: str, exit_code: int | None = N
         "stalls": [_stall(stall, zero) for stall in digest.stalls(record)],
         "statements": [_statement(statement, zero) for statement in digest.statements(record)],
         "lock_waits": [_wait(wait, zero) for wait in trial.waits] if trial else [],
+        "repeats": [
+            {
+                "verdict": repeat.verdict.value,
+                "against": list(repeat.against),
+                "noisy": repeat.noisy,
+                "metrics": dict(repeat.metrics),
+            }
+            for repeat in record.repeats
+        ],
         "trials": [_trial(one) for one in record.trials],
+        "beside_traffic": [
+            {"kind": view.kind, "result": view.result.value, "found": list(view.lines)}
+            for view in trial_views(record)
+        ],
+        "growth": growth_document(record),
+        "plans": application.plans_document(record),
+        "compatibility": application.compatibility_document(record),
+        "drift": application.drift_document(record),
         "tables": _tables(record),
         "environment": _environment(record),
         "report": report_path,
@@ -72,6 +92,18 @@ def _finding(record: RunRecord, finding: Finding) -> Json:
         "unit": finding.observed.unit.value if finding.observed else None,
         "evidence": list(finding.evidence),
         "advice": finding.advice,
+        "accepted": _accepted(finding.accepted),
+    }
+
+
+def _accepted(accepted: Accepted | None) -> Json:
+    if accepted is None:
+        return None
+    return {
+        "reason": accepted.reason,
+        "until": accepted.until.isoformat(),
+        "by": accepted.by,
+        "severity": accepted.severity,
     }
 
 
@@ -84,6 +116,8 @@ def _gate(gate: GateResult) -> Json:
         "limit": _number(gate.limit),
         "unit": gate.observed.unit.value if gate.observed else None,
         "note": gate.note,
+        "smallest_difference": _number(gate.resolution),
+        "accepted": _accepted(gate.accepted),
     }
 
 
@@ -120,6 +154,8 @@ def _statement(statement: Statement, zero_ns: int) -> Json:
         ],
         "effects": None if effects is None else list(work.effect_lines(statement)),
         "wal_bytes": effects.wal_bytes if effects else None,
+        "lock_retries": statement.retries,
+        "lock_retries_lost_at_least_s": _seconds(statement.retried_ns),
     }  # fmt: skip
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rehearse.model.record import RunRecord, TableFacts
-from rehearse.model.scenario import Scenario
+from rehearse.model.record import RunRecord, TableFacts, Trial
+from rehearse.model.scenario import Scenario, WorkloadSpec
+from rehearse.model.waits import ObserverCost
+from rehearse.model.workload import Arrivals, Version
 from rehearse.report import digest
 from rehearse.report import format as fmt
 
@@ -84,6 +86,7 @@ def measuring_rows(record: RunRecord) -> list[Row]:
         ]
         rows += [("Skipped for want of rows to draw", fmt.count(d.skipped))] if d.skipped else []
         rows += [("Reconnects", fmt.count(d.reconnects))] if d.reconnects else []
+        rows += [("Sent again after an error", fmt.count(d.retries))] if d.retries else []
     if trial.observer:
         o = trial.observer
         rows += [
@@ -99,15 +102,33 @@ def measuring_rows(record: RunRecord) -> list[Row]:
             ),
             ("Gaps beyond that", fmt.count(len(o.gaps))),
         ]
+        rows += _lapse_rows(o)
+    rows += _disk_rows(trial)
     return rows
+
+
+def _lapse_rows(observer: ObserverCost) -> list[Row]:
+    """When the observer got neither processor nor answer, so that a short wait may have gone unseen."""
+    if not observer.lapses:
+        return []
+    lapsed = fmt.nanoseconds(observer.lapsed_ns)
+    text = f"{fmt.plural(len(observer.lapses), 'time')}, {lapsed} in all: waits may have gone unseen"
+    return [(f"Not served for more than {fmt.nanoseconds(observer.lapse_limit_ns)}", text)]
+
+
+def _disk_rows(trial: Trial) -> list[Row]:
+    """The most that temporary files and replication slots took at any time, where they took any."""
+    temporary = max((sample.temporary_bytes or 0 for sample in trial.resources), default=0)
+    retained = max((sample.retained_bytes or 0 for sample in trial.resources), default=0)
+    rows = [("Temporary files at the peak", fmt.size(temporary))] if temporary else []
+    return rows + ([("Log kept for replication slots", fmt.size(retained))] if retained else [])
 
 
 def scenario_rows(scenario: Scenario) -> list[Row]:
     """The scenario with its defaults filled in; never an address."""
     load, phases = scenario.workload, scenario.workload.phases
     traffic = (
-        fmt.per_second(load.rate),
-        "open loop",
+        *_rates(load),
         fmt.plural(load.clients, "client"),
         load.protocol.value,
     )
@@ -127,6 +148,7 @@ def scenario_rows(scenario: Scenario) -> list[Row]:
         ("Transactions", scenario.migration.transaction.value),
         ("Longest the migration may take", fmt.duration(scenario.migration.timeout_s)),
     ]
+    rows += _applications(load)
     rows += [("Variable", f":{name} = {value}") for name, value in load.variables]
     rows += [("Server setting", f"{name} = {value}") for name, value in scenario.database.settings]
     rows += [("Expendable", name) for name in scenario.migration.expendable]
@@ -135,6 +157,31 @@ def scenario_rows(scenario: Scenario) -> list[Row]:
         for a in scenario.adversaries
     ]
     return rows + [("Gate", gate.text) for gate in scenario.gates]
+
+
+def _rates(load: WorkloadSpec) -> tuple[str, ...]:
+    """When transactions are due, in a few words."""
+    if load.closed_loop:
+        return ("closed loop",)
+    if load.trace is not None:
+        return (f"as recorded in {load.trace.file}", f"{fmt.per_second(load.rate)} on average", "open loop")
+    rate = fmt.per_second(load.rate)
+    shape = "" if load.arrivals is Arrivals.POISSON else ", evenly spaced"
+    return (
+        f"at most {rate}, in {fmt.plural(len(load.steps), 'step')}" if load.steps else rate,
+        "open loop" + shape,
+    )
+
+
+def _applications(load: WorkloadSpec) -> list[Row]:
+    rows = []
+    if load.retry is not None:
+        states = ", ".join(load.retry.sqlstates)
+        rows.append(("Sent again", f"on {states}, {load.retry.attempts} attempts in all"))
+    if load.after is not None:
+        share, ramp = fmt.percent(load.after.share), fmt.duration(load.after.ramp_s)
+        rows.append(("New application", f"after the migration, {share} of the traffic, reached in {ramp}"))
+    return rows
 
 
 def _row_counts(tables: tuple[tuple[str, int], ...], default: int | None) -> str:
@@ -151,5 +198,6 @@ def sources(record: RunRecord) -> list[SourceText]:
     made += [SourceText(file.name, "down", file.text) for file in migration.down]
     for script in record.scripts:
         note = f"script, weight {script.weight}" + (", inferred from the schema" if script.inferred else "")
+        note += ", new application" if script.version is Version.NEW else ""
         made.append(SourceText(script.name, note, ";\n".join(script.statements)))
     return made

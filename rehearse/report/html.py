@@ -12,19 +12,22 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rehearse.model.migration import Statement, StatementOutcome
+from rehearse.model.migration import MigrationRun, Statement, StatementOutcome
 from rehearse.model.record import RunRecord
 from rehearse.model.verdict import Finding, GateResult, Severity
 from rehearse.model.workload import SampleColumns
 from rehearse.report import digest, facts, picture, work
 from rehearse.report import format as fmt
+from rehearse.report.application import cell_views, plan_views
 from rehearse.report.palette import Work
 from rehearse.report.points import LatencyRow, latency_table, points
+from rehearse.report.trials import trial_views
 
 SQL_SHOWN = 4_000
 _PLURALS = {
     Severity.FAILURE: "Failures",
     Severity.UNMEASURED: "Not measured",
+    Severity.ACCEPTED: "Accepted risks",
     Severity.WARNING: "Warnings",
     Severity.NOTE: "Notes",
 }
@@ -70,6 +73,8 @@ class GateView:
     gate: GateResult
     observed: str
     limit: str
+    status: str
+    note: str
 
 
 @functools.cache
@@ -88,7 +93,7 @@ def _environment() -> Environment:
 
 def render_html(record: RunRecord, samples: SampleColumns | None) -> str:
     """The whole page. `samples` None: the run kept none, and the page says so."""
-    trial = digest.main_trial(record)
+    trial, run = digest.main_trial(record), digest.migration(record)
     svg = picture.render_svg(record, samples)
     return (
         _environment()
@@ -100,7 +105,8 @@ def render_html(record: RunRecord, samples: SampleColumns | None) -> str:
             picture=Markup(svg) if svg else None,  # noqa: S704 - our own picture: matplotlib escapes its texts
             groups=_finding_groups(record),
             gates=[_gate_view(gate) for gate in (record.judgement.gates if record.judgement else ())],
-            statements=[_statement_view(statement) for statement in digest.statements(record)],
+            statements=[_statement_view(run, one) for one in run.statements] if run else [],
+            left=run.aftermath if run else (),
             stalls=digest.stalls(record),
             zero_ns=digest.zero_ns(record),
             waits=work.wait_groups(trial.waits if trial else ()),
@@ -111,6 +117,9 @@ def render_html(record: RunRecord, samples: SampleColumns | None) -> str:
             scenario=facts.scenario_rows(record.scenario),
             sources=facts.sources(record),
             trials=record.trials,
+            views=trial_views(record),
+            cells=cell_views(record),
+            plans=plan_views(record),
         )
     )
 
@@ -153,10 +162,12 @@ def _place(statement: Statement) -> str:
 
 def _gate_view(gate: GateResult) -> GateView:
     observed, limit = fmt.apart(gate.observed, gate.limit)
-    return GateView(gate, observed, limit if gate.limit is not None else "not known")
+    status = "accepted" if gate.accepted else gate.status.value
+    shown = limit if gate.limit is not None else "not known"
+    return GateView(gate, observed, shown, status, digest.gate_note(gate))
 
 
-def _statement_view(statement: Statement) -> StatementView:
+def _statement_view(run: MigrationRun, statement: Statement) -> StatementView:
     ran = statement.outcome is not StatementOutcome.NOT_RUN
     message = " ".join(part for part in (statement.sqlstate, statement.message) if part)
     timeout = f"{fmt.duration(statement.lock_timeout_ms / 1000)}" if statement.lock_timeout_ms else "none"
@@ -173,7 +184,7 @@ def _statement_view(statement: Statement) -> StatementView:
         message=visible(message),
         measured=statement.effects is not None,
         locks=work.lock_lines(statement.effects.locks) if statement.effects else (),
-        effects=work.effect_lines(statement),
+        effects=(*work.effect_lines(statement), *work.cost_lines(run, statement)),
         wal=work.wal_text(statement) if ran else "",
         lock_timeout=timeout if ran else "",
     )

@@ -21,7 +21,9 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """`result` is failure, error, or empty for a pass; `output` is what a passing case says besides."""
+    """`result` is failure, error, skipped (a risk that is accepted), or empty for a pass; `output` is what a
+    passing case says besides.
+    """
 
     group: str
     name: str
@@ -38,7 +40,7 @@ def render_junit(record: RunRecord) -> str:
         "tests": str(len(cases)),
         "failures": str(sum(case.result == "failure" for case in cases)),
         "errors": str(sum(case.result == "error" for case in cases)),
-        "skipped": "0",
+        "skipped": str(sum(case.result == "skipped" for case in cases)),
     }
     root = ET.Element("testsuites", {"name": "rehearse", **counts})
     name = _clean(record.scenario.name)
@@ -66,7 +68,9 @@ def _append(suite: ET.Element, scenario: str, case: _Case) -> None:
         "testcase",
         {"classname": f"{scenario}.{case.group}", "name": _clean(case.name), "time": "0.000"},
     )
-    if case.result:
+    if case.result == "skipped":
+        ET.SubElement(element, "skipped", {"message": _clean(case.message)}).text = _clean(case.detail)
+    elif case.result:
         result = ET.SubElement(element, case.result, {"message": _clean(case.message), "type": case.group})
         result.text = _clean(case.detail)
     elif case.output:
@@ -93,9 +97,12 @@ def _gate_case(gate: GateResult) -> _Case:
     result = {GateStatus.PASSED: "", GateStatus.FAILED: "failure", GateStatus.UNMEASURED: "error"}[
         gate.status
     ]
+    if gate.accepted:
+        result = "skipped"
     observed, limit = fmt.apart(gate.observed, gate.limit)
     words = f"{gate.gate}: {observed}" + (f", limit {limit}" if gate.limit is not None else "")
-    words += f" ({gate.note})" if gate.note else ""
+    note = digest.gate_note(gate)
+    words += f" ({note})" if note else ""
     return _Case("gates", gate.gate, result, words, words, output=words)
 
 
@@ -118,6 +125,8 @@ def _rule_case(record: RunRecord, rule: str, found: Sequence[Finding]) -> _Case:
         result = "failure"
     elif Severity.UNMEASURED in severities:
         result = "error"
+    elif Severity.ACCEPTED in severities:
+        result = "skipped"
     detail = "\n\n".join(_finding_text(record, finding) for finding in found)
     return _Case("rules", rule, result, found[0].message, detail, output=detail)
 

@@ -21,6 +21,7 @@ _NAMES = {
     Stage.BASELINE: "baseline",
     Stage.MIGRATION: "migration",
     Stage.RECOVERY: "recovery",
+    Stage.TRIALS: "trials",
     Stage.JUDGE: "judge",
     Stage.DONE: "done",
 }
@@ -34,7 +35,8 @@ class LiveStatus:
 
     `elapsed_s` counts from the stage's start, `length_s` is how long it will take where that is known;
     `statement` is the migration's statement being executed, for `statement_s` seconds by now; `blocked`
-    counts the sessions waiting for a lock; the rows are the ones being loaded.
+    counts the sessions waiting for a lock; the rows are the ones being loaded, and all of them will be in
+    `left_s` seconds.
     """
 
     stage: Stage
@@ -48,6 +50,7 @@ class LiveStatus:
     rows_done: int | None = None
     rows_total: int | None = None
     rows_per_s: float | None = None
+    left_s: float | None = None
 
 
 class LiveDisplay:
@@ -152,6 +155,8 @@ def _load_line(status: LiveStatus) -> Text:
     line.append(f"  {fmt.count(done)} of {fmt.rows(total)}")
     if status.rows_per_s:
         line.append(f", {fmt.per_second(status.rows_per_s)}", style="dim")
+    if status.left_s is not None:
+        line.append(f", {_clock(status.left_s)} left", style="dim")
     return line
 
 

@@ -9,6 +9,7 @@ from rehearse.model.record import RunRecord
 from rehearse.model.verdict import Finding, GateStatus, Severity, Verdict
 from rehearse.report import digest, work
 from rehearse.report import format as fmt
+from rehearse.report.trials import trial_views
 
 LONGEST = 60_000
 _SQL_SHOWN = 1_500
@@ -18,7 +19,13 @@ _STATUS = {
     GateStatus.FAILED: "❌ failed",
     GateStatus.UNMEASURED: "❔ not measured",
 }
-_SIGNS = {Severity.FAILURE: "❌", Severity.UNMEASURED: "❔", Severity.WARNING: "⚠️", Severity.NOTE: "ℹ️"}
+_SIGNS = {
+    Severity.FAILURE: "❌",
+    Severity.UNMEASURED: "❔",
+    Severity.ACCEPTED: "🤝",
+    Severity.WARNING: "⚠️",
+    Severity.NOTE: "ℹ️",
+}
 _MARKUP = re.compile(r"([\\`*_\[\]|~$#])")
 _OPENING = re.compile(r"^(\d*)([-+>=.)])")  # what begins a list, a quotation or a heading
 _BLANK = "\u200b"  # breaks what a forge would make a link of
@@ -56,7 +63,7 @@ def render_markdown(record: RunRecord) -> str:
         text(headline.why),
         *_numbers(record),
     ]
-    tail = [*_gates(record), *_statements(record), *_footer(record)]
+    tail = [*_gates(record), *_trials(record), *_statements(record), *_footer(record)]
     room = LONGEST - len("\n".join([*head, *tail])) - 200
     return "\n".join([*head, *_findings(record, room), *tail]) + "\n"
 
@@ -128,8 +135,17 @@ def _gates(record: RunRecord) -> list[str]:
     for gate in record.judgement.gates:
         observed, limit = fmt.apart(gate.observed, gate.limit)
         shown = limit if gate.limit is not None else "not known"
-        rows.append((code(gate.gate), _STATUS[gate.status], observed, shown, text(gate.note)))
+        status = "🤝 accepted" if gate.accepted else _STATUS[gate.status]
+        rows.append((code(gate.gate), status, observed, shown, text(digest.gate_note(gate))))
     return ["", "### Gates", "", *_table(("gate", "status", "observed", "limit", "note"), rows)]
+
+
+def _trials(record: RunRecord) -> list[str]:
+    rows = [
+        (view.kind, view.result.value, "<br>".join(text(line) for line in view.lines))
+        for view in trial_views(record)
+    ]
+    return ["", "### Beside the traffic", "", *_table(("trial", "result", "found"), rows)] if rows else []
 
 
 def _statements(record: RunRecord) -> list[str]:

@@ -17,11 +17,13 @@ from rehearse.model.record import RunRecord
 from rehearse.model.verdict import Finding, GateStatus, Severity, Verdict
 from rehearse.report import digest, work
 from rehearse.report import format as fmt
+from rehearse.report.trials import Result, trial_views
 
 _VERDICTS = {Verdict.GO: ("✔", "green"), Verdict.NO_GO: ("✖", "red"), Verdict.INCONCLUSIVE: ("?", "yellow")}
 _SEVERITIES = {
     Severity.FAILURE: ("✖", "red"),
     Severity.UNMEASURED: ("?", "yellow"),
+    Severity.ACCEPTED: ("~", "magenta"),
     Severity.WARNING: ("!", "yellow"),
     Severity.NOTE: ("·", "cyan"),
 }
@@ -29,6 +31,13 @@ _GATES = {
     GateStatus.PASSED: ("✔ passed", "green"),
     GateStatus.FAILED: ("✖ failed", "bold red"),
     GateStatus.UNMEASURED: ("? not measured", "bold yellow"),
+}
+_RESULTS = {
+    Result.CLEAN: "green",
+    Result.FOUND: "bold red",
+    Result.UNMEASURED: "bold yellow",
+    Result.ABSENT: "dim",
+    Result.MEASURED: "green",
 }
 _SQL_LINES = 12
 _WIDEST = 110
@@ -40,9 +49,11 @@ def print_report(record: RunRecord, console: Console, report_path: str = "") -> 
     _verdict(record, console, width)
     _numbers(record, console)
     quoted: set[int] = set()
-    for finding in digest.of_severity(record, Severity.FAILURE, Severity.UNMEASURED):
+    for finding in digest.of_severity(record, Severity.FAILURE, Severity.UNMEASURED, Severity.ACCEPTED):
         _finding(record, finding, console, width, quoted)
+    _queue(record, console, width)
     _gates(record, console, width)
+    _trials(record, console, width)
     for finding in digest.of_severity(record, Severity.WARNING, Severity.NOTE):
         _finding(record, finding, console, width, quoted)
     _notes(record, console, width)
@@ -76,6 +87,23 @@ def _numbers(record: RunRecord, console: Console) -> None:
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))
 
 
+def _queue(record: RunRecord, console: Console, width: int) -> None:
+    """The deepest tree of waits, from the victim up to the one that waited for nobody; nothing where none
+    is deeper than one.
+    """
+    trial = digest.main_trial(record)
+    groups = work.wait_groups(trial.waits if trial else ())
+    deepest = max(groups, key=lambda group: len(group.chain), default=None)
+    if deepest is None or not deepest.chain:
+        return
+    console.print()
+    console.print(Text("Who waited for whom", style="bold"))
+    behind = ", ".join(deepest.blockers) or "somebody not seen"
+    first = f"{deepest.waiter} waited for {deepest.lock} behind {behind}"
+    for depth, link in enumerate((first, *deepest.chain)):
+        _indented(console, width, 2 + 2 * depth, Text(("← " if depth else "") + fmt.one_line(link)))
+
+
 def _notes(record: RunRecord, console: Console, width: int) -> None:
     """What a reader should know besides: what generation did and left out, and how the run ended."""
     notes = [f"the run ended early: {record.error}"] if record.error and record.judgement else []
@@ -107,6 +135,21 @@ def _finding(record: RunRecord, finding: Finding, console: Console, width: int, 
     if finding.advice:
         _indented(console, width, 2, Text("instead", style="dim"))
         _indented(console, width, 4, _sql(finding.advice, style="green"))
+
+
+def _trials(record: RunRecord, console: Console, width: int) -> None:
+    """A line or two for each trial beside the traffic."""
+    views = trial_views(record)
+    if not views:
+        return
+    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False, title_justify="left")
+    table.add_column("Trial", no_wrap=True)
+    table.add_column("Result", no_wrap=True)
+    table.add_column("Found", overflow="fold", ratio=1)
+    for view in views:
+        lines = "\n".join(fmt.one_line(line) for line in view.lines)
+        table.add_row(Text(view.kind), Text(view.result.value, style=_RESULTS[view.result]), Text(lines))
+    console.print(table)
 
 
 def _statement(statement: Statement, console: Console, width: int) -> None:
@@ -145,10 +188,10 @@ def _gates(record: RunRecord, console: Console, width: int) -> None:
     table.add_column("Observed", justify="right", no_wrap=True)
     table.add_column("Limit", justify="right", no_wrap=True)
     for gate in gates:
-        status, style = _GATES[gate.status]
+        status, style = ("~ accepted", "magenta") if gate.accepted else _GATES[gate.status]
         observed, limit = fmt.apart(gate.observed, gate.limit)
         name = Text(fmt.one_line(gate.gate))
-        if gate.note:
-            name.append("\n" + fmt.one_line(gate.note), style="dim")
+        if note := digest.gate_note(gate):
+            name.append("\n" + fmt.one_line(note), style="dim")
         table.add_row(name, Text(status, style=style), observed, limit if gate.limit else "not known")
     console.print(table)

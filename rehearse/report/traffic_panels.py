@@ -12,7 +12,7 @@ from rehearse.model.workload import Outcome
 from rehearse.report import format as fmt
 from rehearse.report import palette as p
 from rehearse.report.labels import spread
-from rehearse.report.points import Floats, Points
+from rehearse.report.points import Floats, Ints, Points
 from rehearse.report.sheet import BODY, SMALL, SQUARE, Sheet
 from rehearse.report.timeline import Timeline
 
@@ -21,6 +21,7 @@ THROUGHPUT_HEIGHT = 0.85
 ERRORS_HEIGHT = 0.6
 _HEADROOM = 0.4  # inches at the top of the response times, for the names of stalls
 _CELLS_PER_INCH = 110
+_BLOCK = 1_000_000
 
 
 def draw_latency(sheet: Sheet, time: Timeline, top: float) -> None:
@@ -81,17 +82,34 @@ def _latency_ticks(axes: Axes, low: float, high: float) -> None:
 
 def _dots(axes: Axes, sheet: Sheet, pts: Points, limits: tuple[float, float]) -> None:
     """A dot for every transaction, or for every cell of a fine grid that has one: none is ever dropped."""
-    log_range = math.log(limits[1] / limits[0])
-    columns = int(sheet.width * _CELLS_PER_INCH)
-    lines = int(LATENCY_HEIGHT * _CELLS_PER_INCH)
-    column = np.clip((pts.due - sheet.start) / (sheet.end - sheet.start) * columns, 0, columns - 1)
-    line = np.clip(np.log(pts.latency / limits[0]) / log_range * lines, 0, lines - 1)
-    cells = column.astype(np.int64) * lines + line.astype(np.int64)
-    _, first, counts = np.unique(cells, return_index=True, return_counts=True)
+    first, counts = _cells(sheet, pts, limits)
     colours = np.tile(to_rgba(p.DOT), (len(first), 1))
     colours[:, 3] = np.clip(0.30 + 0.16 * np.log2(counts), 0.30, 0.9)
     dots = axes.scatter(pts.due[first], pts.latency[first], s=2.6, c=colours, linewidths=0, zorder=2)
     dots.set_rasterized(True)
+
+
+def _cells(sheet: Sheet, pts: Points, limits: tuple[float, float]) -> tuple[Ints, Ints]:
+    """The first transaction in each cell that has one, and how many there are; block by block, so that
+    millions of them take no more memory than thousands.
+    """
+    log_range = math.log(limits[1] / limits[0])
+    columns = int(sheet.width * _CELLS_PER_INCH)
+    lines = int(LATENCY_HEIGHT * _CELLS_PER_INCH)
+    counts = np.zeros(columns * lines, dtype=np.int64)
+    first = np.full(columns * lines, -1, dtype=np.int64)
+    for start in range(0, len(pts), _BLOCK):
+        due, latency = pts.due[start : start + _BLOCK], pts.latency[start : start + _BLOCK]
+        column = np.clip((due - sheet.start) / (sheet.end - sheet.start) * columns, 0, columns - 1)
+        line = np.clip(np.log(latency / limits[0]) / log_range * lines, 0, lines - 1)
+        cells, index, number = np.unique(
+            column.astype(np.int64) * lines + line.astype(np.int64), return_index=True, return_counts=True
+        )
+        fresh = counts[cells] == 0
+        first[cells[fresh]] = start + index[fresh]
+        counts[cells] += number
+    taken = np.flatnonzero(counts)
+    return first[taken], counts[taken]
 
 
 def _troubles(axes: Axes, pts: Points) -> None:

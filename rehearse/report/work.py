@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rehearse.model.locks import LockMode
-from rehearse.model.migration import Effects, HeldLock, LockEvidence, Statement, StatementOutcome
+from rehearse.model.migration import (
+    Effects,
+    HeldLock,
+    LockEvidence,
+    MigrationRun,
+    Statement,
+    StatementOutcome,
+)
 from rehearse.model.relation import Relation
 from rehearse.model.waits import Blocker, LockWait, Party, Role
 from rehearse.report import format as fmt
 from rehearse.report.palette import Work
 
+_WORTH_TELLING_BYTES = 1 << 20
+_LONGEST_CHAIN = 6  # links; a cycle is a deadlock, which the server breaks
 _INSTANT_NS = 500_000_000  # what took longer than this is not called instant, whatever it did
 _TABLES = ("table", "partitioned table", "materialized view", "view")
 _ENDED_BADLY = (StatementOutcome.FAILED, StatementOutcome.CANCELLED)
@@ -112,6 +121,43 @@ def effect_lines(statement: Statement) -> tuple[str, ...]:
         held = f", it held {fmt.rows(relation.rows)}" if relation.rows is not None else ""
         lines.append(f"{relation.what} {relation.relation}{_to(relation.after)}{held}")
     lines += [f"left the index {index} INVALID" for index in effects.invalid_indexes]
+    lines += _outside_lines(statement)
+    return tuple(lines)
+
+
+def _outside_lines(statement: Statement) -> Iterable[str]:
+    """What was seen of it from outside: the phases of its work, and locks asked for again."""
+    for phase in statement.phases:
+        seen_ns = phase.last_seen_ns - phase.first_seen_ns
+        length = f"for {fmt.at_least(seen_ns)}" if seen_ns else "seen once"
+        where = f" of {phase.table}" if phase.table else ""
+        part = f", {fmt.percent(phase.done / phase.total)} done when last seen" if phase.total else ""
+        yield f"{phase.command}{where}: {phase.phase or 'under way'}, {length}{part}"
+    if statement.retries:
+        times = fmt.plural(statement.retries, "time")
+        lost = fmt.at_least(statement.retried_ns)
+        yield f"asked for a lock again after waiting in vain, {times} at least: {lost} lost"
+
+
+def cost_lines(run: MigrationRun, statement: Statement) -> tuple[str, ...]:
+    """What its transaction cost in files, on the transaction's last statement."""
+    span = next((span for span in run.transactions if span.index == statement.transaction), None)
+    work = span.work if span else None
+    mine = [other.index for other in run.statements if other.transaction == statement.transaction]
+    if work is None or statement.index != max(mine, default=-1):
+        return ()
+    whose = "this transaction" if len(mine) > 1 else "it"
+    lines = []
+    if work.temp_files:
+        files = fmt.plural(work.temp_files, "temporary file")
+        lines.append(f"wrote {files}, {fmt.size(work.temp_bytes)} (all sessions of the database)")
+    if work.own and (work.read_bytes or 0) + (work.written_bytes or 0) >= _WORTH_TELLING_BYTES:
+        read, written = fmt.size(work.read_bytes or 0), fmt.size(work.written_bytes or 0)
+        lines.append(f"{whose} read {read} of blocks from files and wrote {written} of them back")
+    elif not work.own and (work.read_bytes or 0) >= _WORTH_TELLING_BYTES:
+        lines.append(
+            f"read {fmt.size(work.read_bytes or 0)} of blocks from files (all sessions of the database)"
+        )
     return tuple(lines)
 
 
@@ -179,16 +225,47 @@ class WaitGroup:
     waits: int
     longest_ns: int
     spans: tuple[tuple[int, int], ...]
+    chain: tuple[str, ...] = ()  # whom the blockers waited for meanwhile, and those in turn
 
 
 def wait_groups(waits: Iterable[LockWait]) -> tuple[WaitGroup, ...]:
     """Waits by waiter, lock and blockers: the migration's own first, then the longest."""
+    waits = tuple(waits)
     groups: dict[tuple[str, str, tuple[str, ...]], list[LockWait]] = defaultdict(list)
     for wait in waits:
         blockers = tuple(dict.fromkeys(_short_blocker(blocker) for blocker in _principal(wait.blockers)))
         groups[(party_text(wait.waiter), lock_text(wait), blockers)].append(wait)
-    made = [_group(key, members) for key, members in groups.items()]
+    made = [
+        replace(_group(key, members), chain=chain_of(max(members, key=_length_ns), waits))
+        for key, members in groups.items()
+    ]
     return tuple(sorted(made, key=lambda g: (g.role is not Role.MIGRATION, -g.longest_ns, g.waiter)))
+
+
+def chain_of(wait: LockWait, waits: Sequence[LockWait]) -> tuple[str, ...]:
+    """The tree above `wait`, a link each: `the migration waits for ACCESS EXCLUSIVE on orders behind
+    long-reader (ACCESS SHARE)`, then whom that one waits for, to the one that waits for nobody.
+    """
+    links: list[str] = []
+    passed = {wait.waiter.pid}
+    while len(links) < _LONGEST_CHAIN:
+        blockers = {blocker.party.pid for blocker in _principal(wait.blockers)} - passed
+        above = [other for other in waits if other.waiter.pid in blockers and _together(other, wait)]
+        if not above:
+            break
+        wait = max(above, key=_length_ns)
+        passed.add(wait.waiter.pid)
+        behind = ", ".join(blocker_text(blocker) for blocker in wait.blockers) or "somebody not seen"
+        links.append(f"{party_text(wait.waiter)} waits for {lock_text(wait)} behind {behind}")
+    return tuple(links)
+
+
+def _together(one: LockWait, other: LockWait) -> bool:
+    return one.first_seen_ns <= other.last_seen_ns and other.first_seen_ns <= one.last_seen_ns
+
+
+def _length_ns(wait: LockWait) -> int:
+    return wait.at_least_ns
 
 
 def _principal(blockers: Sequence[Blocker]) -> Sequence[Blocker]:

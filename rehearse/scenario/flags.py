@@ -10,15 +10,17 @@ from typing import TypedDict
 from rehearse.errors import ScenarioError
 from rehearse.model.migration import SqlFile
 from rehearse.model.scenario import RowCounts, Scenario
-from rehearse.model.workload import Protocol, ScriptSource
+from rehearse.model.workload import Arrivals, Protocol, RetryPolicy, ScriptSource, Trace
 from rehearse.scenario.addresses import is_dsn
 from rehearse.scenario.build import Draft, build
 from rehearse.scenario.document import EVERY_OTHER, INCLUDE
 from rehearse.scenario.files import Reader
 from rehearse.scenario.lines import Loc
 from rehearse.scenario.nearest import suggestion
+from rehearse.scenario.pacing import parse_retry
 from rehearse.scenario.places import Places
 from rehearse.scenario.scripts import ChoiceError, read_scripts
+from rehearse.scenario.trace import parse_trace
 from rehearse.scenario.values import RefusedError, parse_count
 
 
@@ -27,7 +29,7 @@ class Flags(TypedDict, total=False):
 
     `workload` is FILE@WEIGHT; `rows` and `production_rows` are COUNT or TABLE=COUNT, `settings`
     NAME=VALUE, `define` NAME=INTEGER, each as often as wanted. Phase lengths and `timeout` are
-    durations (`3s`).
+    durations (`3s`). `trials` are kinds with commas between them, or `all`.
     """
 
     schema: Path | None
@@ -39,6 +41,10 @@ class Flags(TypedDict, total=False):
     rows: Sequence[str]
     production_rows: Sequence[str]
     rate: float | None
+    arrivals: str | None
+    retry: str | None
+    writes: str | None
+    after: Sequence[str]
     clients: int | None
     processes: int | None
     protocol: str | None
@@ -53,6 +59,9 @@ class Flags(TypedDict, total=False):
     expendable: Sequence[str]
     timeout: str | None
     gates: Sequence[str]
+    aborts: Sequence[str]
+    repeat: int | None
+    trials: str | None
     name: str | None
 
 
@@ -67,6 +76,10 @@ _FLAGS: dict[str, tuple[str, Loc]] = {
     "rows": ("--rows", ("dataset", "rows")),
     "production_rows": ("--production-rows", ("production", "rows")),
     "rate": ("--rate", ("workload", "rate")),
+    "arrivals": ("--arrivals", ("workload", "arrivals")),
+    "retry": ("--retry", ("workload", "retry")),
+    "writes": ("--writes", ("workload", "writes")),
+    "after": ("--after", ("workload", "after", "scripts")),
     "clients": ("--clients", ("workload", "clients")),
     "processes": ("--processes", ("workload", "processes")),
     "protocol": ("--protocol", ("workload", "protocol")),
@@ -81,6 +94,9 @@ _FLAGS: dict[str, tuple[str, Loc]] = {
     "expendable": ("--expendable", ("migration", "expendable")),
     "timeout": ("--timeout", ("migration", "timeout")),
     "gates": ("--gate", ("gates",)),
+    "aborts": ("--abort", ("abort",)),
+    "repeat": ("--repeat", ("run", "repeat")),
+    "trials": ("--trials", ("trials", "run")),
     "name": ("--name", ("name",)),
 }
 
@@ -102,6 +118,7 @@ def scenario_from_flags(flags: Flags) -> Scenario:
             name=Path(_as_texts(given["migration"])[0]).stem,
             source=command_line(flags),
             gates=flags.get("gates", ()),
+            aborts=flags.get("aborts", ()),
         )
     )
 
@@ -153,6 +170,32 @@ def parse_protocol(text: str, flag: str = "--protocol") -> Protocol:
     return Protocol(text)
 
 
+def parse_arrivals(text: str, flag: str = "--arrivals") -> Arrivals:
+    """`poisson` or `uniform`. Raises ScenarioError, naming the flag and the nearest one."""
+    valid = [arrivals.value for arrivals in Arrivals]
+    if text not in valid:
+        raise ScenarioError(
+            f"`{flag}` must not be `{text}`", suggestion(text, valid, otherwise="it is one of")
+        )
+    return Arrivals(text)
+
+
+def parse_retry_flag(text: str, flag: str = "--retry") -> RetryPolicy | None:
+    """`none`, `application` or `SQLSTATE,...:ATTEMPTS`. Raises ScenarioError, naming the flag."""
+    try:
+        return parse_retry(text)
+    except RefusedError as refusal:
+        raise ScenarioError(f"`{flag}` {refusal.what}", refusal.mend) from None
+
+
+def read_trace(path: Path, scripts: Sequence[str], *, repeat: bool, flag: str = "--trace") -> Trace:
+    """A recorded schedule for `scripts`, by their names. Raises ScenarioError, naming the flag."""
+    try:
+        return parse_trace(read_sql(path, flag).text, str(path), scripts, repeat=repeat)
+    except RefusedError as refusal:
+        raise ScenarioError(f"`{flag}` {refusal.what}", refusal.mend) from None
+
+
 def read_sql(path: Path, flag: str) -> SqlFile:
     """One file that a flag names, relative to the current directory. Raises ScenarioError."""
     try:
@@ -162,11 +205,11 @@ def read_sql(path: Path, flag: str) -> SqlFile:
 
 
 def flag_document(flags: Flags) -> dict[str, object]:
-    """The document that the flags stand for (gates apart: they are expressions, not table rows)."""
+    """The document that the flags stand for (gates and aborts apart: they are expressions)."""
     document: dict[str, object] = {}
     for key, value in _given(flags).items():
         flag, loc = _FLAGS[key]
-        if key == "gates":
+        if key in ("gates", "aborts"):
             continue
         table = document
         for part in loc[:-1]:
@@ -182,7 +225,7 @@ def flag_places(flags: Flags) -> dict[Loc, str]:
     places: dict[Loc, str] = {}
     for key, value in _given(flags).items():
         flag, loc = _FLAGS[key]
-        if key == "gates":
+        if key in ("gates", "aborts"):
             continue
         if _READERS.get(key) in (_counts, _pairs, _integers):
             for text in _as_texts(value):
@@ -264,14 +307,20 @@ def _integers(flag: str, value: object) -> dict[str, int]:
     return integers
 
 
+def _kinds(_flag: str, value: object) -> object:
+    return [word.strip() for word in str(value).split(",") if word.strip()]
+
+
 _READERS: dict[str, Callable[[str, object], object]] = {
     "migration": _list,
     "down": _list,
     "load": _list,
     "workload": _list,
+    "after": _list,
     "expendable": _list,
     "rows": _counts,
     "production_rows": _counts,
     "settings": _pairs,
     "define": _integers,
+    "trials": _kinds,
 }

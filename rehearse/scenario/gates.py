@@ -1,9 +1,9 @@
 """The grammar of gates: `metric{selector=value} op limit`, and the gates that hold unless told otherwise.
 
-A limit is a quantity in the metric's unit (`500ms`, `0.1%`, `64MiB`, `300/s`, `0`), or a factor and
-another metric of the same unit (`3x latency.p99{phase=baseline}`), which may have a `floor` below which
-it never fails (`floor 50ms`). A condition of `off` switches the gate off. Pure; errors are ScenarioErrors
-that do not say where the text came from.
+A limit is a quantity in the metric's unit (`500ms`, `0.1%`, `64MiB`, `300/s`, `0`), or another metric of
+the same unit, with a factor or a percentage where it is not to be the same (`3x latency.p99{phase=baseline}`,
+`150% duration`), which may have a `floor` below which it never fails (`floor 50ms`). A condition of `off`
+switches the gate off. Pure; errors are ScenarioErrors that do not say where the text came from.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OFF = "off"
 
 _METRIC = re.compile(r"\s*([^\s{}<>=]+)\s*(?:\{([^{}]*)\})?\s*")
 _OPERATOR = re.compile(r"\s*(<=|>=|==|<|>)\s*(.*)", re.DOTALL)
-_FACTOR = re.compile(r"([0-9][0-9.]*)\s*x\s+(.*)", re.DOTALL)
+_FACTOR = re.compile(r"([0-9][0-9.]*)\s*(x|%)\s+((?!floor\b)[^\s0-9].*)", re.DOTALL)
 _FLOOR = re.compile(r"(.*?)\s+floor\s+(.*)", re.DOTALL)
 _QUANTITY = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([^\s0-9]*)")
 
@@ -109,14 +109,43 @@ def parse_gate(metric_text: str, condition_text: str, scripts: Iterable[str] | N
     text = f"{metric} {' '.join(condition_text.split())}"
     comparison, limit = Comparison(match[1]), match[2].strip()
     relative = _FACTOR.fullmatch(limit)
-    if relative is None:
+    if relative is None and not _names_metric(limit):
         return Gate(text, metric, comparison, _quantity(limit, metric))
-    other_text, floor = relative[2], None
+    factor = 1.0 if relative is None else _factor(relative[1], relative[2])
+    other_text, floor = limit if relative is None else relative[3], None
     floored = _FLOOR.fullmatch(other_text)
     if floored is not None:
         other_text, floor = floored[1], _quantity(floored[2], metric)
     other = _comparable(parse_metric(other_text, names), metric)
-    return Gate(text, metric, comparison, _factor(relative[1]), other, floor)
+    return Gate(text, metric, comparison, factor, other, floor)
+
+
+def _names_metric(limit: str) -> bool:
+    """Whether a limit begins with a word that looks like a metric's name."""
+    word = re.match(r"[a-z]+(?:\.[a-z0-9]+)?", limit)
+    return word is not None and ("." in word[0] or word[0] in METRIC_KINDS)
+
+
+def parse_abort(metric_text: str, condition_text: str) -> Gate:
+    """A gate that breaks the migration off when it comes true: `stall.max` and `> 10s`."""
+    gate = parse_gate(metric_text, condition_text)
+    live = {name: kind for name, kind in METRIC_KINDS.items() if kind.live}
+    if gate.metric.name not in live:
+        mend = suggestion(gate.metric.name, live, otherwise="those that are")
+        raise ScenarioError(f"`{gate.metric.name}` is not known while the migration runs", mend)
+    if gate.metric.selector:
+        raise ScenarioError(f"`{gate.metric}` must have no selector", f"write `{gate.metric.name}`")
+    if gate.relative_to is not None:
+        raise ScenarioError(f"`{gate.metric}` is compared with `{gate.relative_to}`", "give a fixed limit")
+    if gate.comparison not in (Comparison.ABOVE, Comparison.AT_LEAST):
+        mend = f"write `> {condition_text.strip().lstrip('<=> ')}`: it says when to break off"
+        raise ScenarioError(f"`{gate.comparison.value}` does not break off", mend)
+    return gate
+
+
+def parse_abort_expression(text: str) -> Gate:
+    """An abort gate in one piece, as on the command line: `stall.max > 10s`."""
+    return parse_abort(*_split(text))
 
 
 def parse_gate_expression(text: str, scripts: Iterable[str] | None = None) -> Gate | MetricRef:
@@ -155,14 +184,14 @@ def default_gates() -> tuple[Gate, ...]:
     return tuple(parse_gate(metric, condition) for metric, condition in DEFAULT_GATES)
 
 
-def _factor(text: str) -> float:
+def _factor(text: str, sign: str) -> float:
     try:
         factor = float(text)
     except ValueError:
-        raise ScenarioError(f"`{text}x` is not a factor", "write `3x` or `1.5x`") from None
+        raise ScenarioError(f"`{text}{sign}` is not a factor", "write `3x`, `1.5x` or `150%`") from None
     if factor <= 0:
-        raise ScenarioError(f"the factor `{text}x` must be above 0")
-    return factor
+        raise ScenarioError(f"the factor `{text}{sign}` must be above 0")
+    return factor / 100 if sign == "%" else factor
 
 
 def _comparable(other: MetricRef, metric: MetricRef) -> MetricRef:

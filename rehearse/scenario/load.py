@@ -38,6 +38,7 @@ def load_scenario(path: Path, overrides: Flags | None = None) -> Scenario:
             source=str(path),
             folder=path.parent,
             gates=flags.get("gates", ()),
+            aborts=flags.get("aborts", ()),
         )
     )
 

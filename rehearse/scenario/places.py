@@ -47,6 +47,14 @@ class Places:
             return ScenarioError(text, mend)
         return ScenarioError(f"{self.file}:{line}: {text}" if line else f"{self.file}: {text}", mend)
 
+    def where(self, loc: Loc) -> str:
+        """`loc` for messages of others: its key, with the file and line where there are any."""
+        line = self.line(loc)
+        key = f"`{self._key(loc)}`"
+        if not self.file:
+            return key
+        return f"{self.file}:{line}: {key}" if line else f"{self.file}: {key}"
+
     def _key(self, loc: Loc) -> str:
         while loc and loc[-1] in _BLAMELESS and loc not in self.lines:
             loc = loc[:-1]

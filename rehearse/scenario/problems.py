@@ -34,6 +34,8 @@ _NAMES: dict[type, str] = {
     list: "a list",
     dict: "a table",
 }
+# tables whose keys are names out of the schema
+_NAMED = (("dataset", "columns"), ("dataset", "tables"))
 _BOUNDS = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "at least"),
@@ -67,7 +69,7 @@ def _sentence(detail: ErrorDetails) -> tuple[str, str]:
         sentence = "missing key {}", _wanted(loc)
     elif kind == "too_short":
         sentence = "{} must not be empty", ""
-    elif kind == "string_type" and loc[0] == "gates":
+    elif kind == "string_type" and loc[0] in ("gates", "abort"):
         sentence = "{} must be a condition in quotes", _gate_mend(loc, detail["input"])
     elif kind in _BOUNDS:
         key, word = _BOUNDS[kind]
@@ -103,7 +105,7 @@ def _gate_mend(loc: Loc, given: object) -> str:
 
 def _nearest_key(loc: Loc) -> str:
     """The key most likely meant: of the same table, by that name in another, or spelled alike anywhere."""
-    name, table = str(loc[-1]), dotted(_without_indexes(loc[:-1]))
+    name, table = str(loc[-1]), dotted(_without_names(_without_indexes(loc[:-1])))
     everything = dict(document_keys())
     here = [key.rpartition(".")[2] for key, parent in everything.items() if parent == table]
     close = nearest(name, here)
@@ -114,6 +116,11 @@ def _nearest_key(loc: Loc) -> str:
     if found is not None:
         return f"did you mean `{found}`?"
     return "valid here: " + ", ".join(f"`{key}`" for key in here)
+
+
+def _without_names(loc: Loc) -> Loc:
+    """Without the user's own names in the path: of `dataset.columns."orders.status"`, `dataset.columns`."""
+    return loc[:2] + loc[3:] if loc[:2] in _NAMED else loc
 
 
 def _without_indexes(loc: Loc) -> Loc:
@@ -130,6 +137,13 @@ def _keys_of(model: type[BaseModel], table: str) -> Iterator[tuple[str, str]]:
         key = info.alias or name
         path = f"{table}.{key}" if table else key
         yield path, table
-        for inner in (info.annotation, *typing.get_args(info.annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from _keys_of(inner, path)
+        for inner in _models_in(info.annotation):
+            yield from _keys_of(inner, path)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The tables that a value may be: alone, one of several, or annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _models_in(part)

@@ -22,6 +22,7 @@ def redact(scenario: Scenario) -> Scenario:
     passwords.
     """
     schema, database = scenario.dataset.schema, scenario.database
+    profile = scenario.dataset.profile
     scenario = replace(
         scenario,
         database=replace(database, init=tuple(map(_summary, database.init))),
@@ -29,8 +30,18 @@ def redact(scenario: Scenario) -> Scenario:
             scenario.dataset,
             schema=_summary(schema) if _MORE_THAN_SCHEMA.search(schema.text) else schema,
             load=tuple(map(_summary, scenario.dataset.load)),
+            profile=None if profile is None else replace(profile, tables=(), notes=()),
         ),
     )
+    drift = scenario.trials.drift
+    if drift is not None:  # what it says is in the database by then, and it may be thousands of files
+        dump = None if drift.schema is None else _summary(drift.schema)
+        short_drift = replace(drift, history=tuple(map(_summary, drift.history)), schema=dump)
+        scenario = replace(scenario, trials=replace(scenario.trials, drift=short_drift))
+    trace = scenario.workload.trace
+    if trace is not None:  # as long as production's log was; nothing of it is needed to judge
+        short = replace(trace, due_ns=(), script=())
+        scenario = replace(scenario, workload=replace(scenario.workload, trace=short))
     exported = scenario.database.production
     if exported is not None:
         scenario = replace(

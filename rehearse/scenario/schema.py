@@ -23,6 +23,13 @@ def json_schema() -> dict[str, object]:
             for kind in METRIC_KINDS.values()
         }
     }
+    properties["abort"] |= {
+        "properties": {
+            kind.name: {"type": "string", "description": f"{kind.live} ({kind.unit.value})"}
+            for kind in METRIC_KINDS.values()
+            if kind.live
+        }
+    }
     return {"$schema": _DIALECT, **schema, "title": "Rehearse scenario"}
 
 

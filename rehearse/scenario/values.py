@@ -7,11 +7,13 @@ from decimal import Decimal
 
 COUNT_PATTERN = r"^[0-9][0-9_]*(\.[0-9]+)?\s*[kKmMbBgG]?$"
 DURATION_PATTERN = r"^-?[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|min|h)$"
+SHARE_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*%$"
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*[kKmMgGtT](i?[bB])?$"
 
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmMbBgG]?)")
 _DURATION = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(us|µs|ms|s|min|m|h)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKmMgGtT])(?:i?[bB])?")
+_PER_CENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
 _POWERS = ("", "k", "m", "g", "t")
 _MULTIPLE = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 _SECONDS = {
@@ -67,6 +69,16 @@ def parse_duration(value: object) -> float:
     if match is None:
         raise RefusedError(f'must be a duration such as "6s", "500ms" or "2m", not "{value}"')
     return float(Decimal(match[1]) * _SECONDS[match[2]])
+
+
+def parse_share(value: object) -> float:
+    """A part of a whole, from 0 to 1: `"20%"` or `0.2`. Raises RefusedError."""
+    match = _PER_CENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    number = float(match[1]) / 100 if match else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+        shown = f'"{value}"' if isinstance(value, str) else _shown(value)
+        raise RefusedError(f'must be a share such as "20%" or 0.2, not {shown}')
+    return float(number)
 
 
 def parse_size(value: object) -> int:

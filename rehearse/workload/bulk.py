@@ -1,19 +1,20 @@
 """Draws the parameters of many transactions at once, for scripts that always send the same statements.
 
 What can be is drawn with numpy; the rest is evaluated row by row. Either way a row of the result is what
-one transaction sends, statement by statement, ready for libpq.
+one transaction sends, statement by statement, ready for libpq or, in envelopes, for the socket.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
 
+from rehearse.engines.postgres.frames import Envelope, framed
 from rehearse.engines.postgres.wire import Execute, Value, to_literal, to_text
 from rehearse.workload.commands import Set, Sql
 from rehearse.workload.evaluate import Lots, draw_many
@@ -23,7 +24,8 @@ from rehearse.workload.lots import Integers
 from rehearse.workload.pools import FRESH, Pools
 from rehearse.workload.script import Script
 
-# what one statement is sent with: its parameters, or (simple protocol) its whole text
+# what one statement is sent with: its parameters, or (simple protocol) its whole text; or, in an envelope,
+# every byte of it
 Load: TypeAlias = "list[bytes | None] | bytes | None"
 Row: TypeAlias = tuple[Load, ...]
 _FIRST, _MOST, _MOST_FRESH = 16, 512, 32
@@ -39,8 +41,9 @@ class Vector:
     make: Callable[[Mapping[str, Integers], int], Integers]
 
 
-# one variable's values over a block of transactions, as parameters or as literals
-Column: TypeAlias = "Sequence[bytes | None]"
+# one variable's values over a block of transactions, as parameters (framed, if they go into envelopes) or as
+# literals
+Column: TypeAlias = "list[bytes | None] | list[bytes]"
 
 
 class Blocks:
@@ -66,13 +69,16 @@ class Blocks:
         self._sent = {name for command in self._steps if isinstance(command, Sql) for name in command.names}
         self._constants = self._sent & variables.keys()
         self._takes_fresh = any(key.kind == FRESH for key in script.pool_keys)
+        self._envelopes: Sequence[Envelope] | None = None
 
-    def rows(self) -> Iterator[Row | None]:
-        """A row for each transaction, for ever; None where there is nothing to send.
+    def rows(self, envelopes: Sequence[Envelope] | None = None) -> Iterator[Row | None]:
+        """A row for each transaction, for ever; None where there is nothing to send. With `envelopes`, one
+        a statement, it is in those.
 
         Blocks grow, so that a short run draws little ahead; those that take fresh rows stay small,
         because what is drawn ahead and not used is lost to other scripts.
         """
+        self._envelopes = envelopes
         size, most = _FIRST, _MOST_FRESH if self._takes_fresh else _MOST
         while True:
             if self._vectors is None:
@@ -85,13 +91,15 @@ class Blocks:
         variables: dict[str, Value] = dict(self._variables)
         performance = self._interpreter.perform(variables, self._pools.transaction())
         try:
-            return tuple(
-                action.literal if self._literal else action.parameters or None
-                for action in performance
-                if isinstance(action, Execute)
-            )
+            return tuple(self._load(action) for action in performance if isinstance(action, Execute))
         except UnsendableError:
             return None
+
+    def _load(self, action: Execute) -> Load:
+        if self._envelopes is None:
+            return action.literal if self._literal else action.parameters or None
+        body = action.literal if self._literal else b"".join(map(framed, action.parameters))
+        return self._envelopes[action.index].sealed([body])[0]
 
     def _block(self, size: int) -> Iterator[Row | None]:
         assert self._vectors is not None
@@ -105,10 +113,11 @@ class Blocks:
             return repeat(None, size)
         numbers: dict[str, Integers] = {}
         columns: dict[str, Column] = {name: self._constant(name, count) for name in self._constants}
-        statements = []
+        statements: list[Iterable[Load]] = []
         for step in self._steps:
             if isinstance(step, Sql):
-                statements.append(self._loads(step, columns, count))
+                envelope = self._envelopes[len(statements)] if self._envelopes else None
+                statements.append(self._loads(step, columns, count, envelope))
             elif isinstance(step.expression, Draw):
                 key = step.expression.key
                 rows = drawn[key.kind, key.table][:count].tolist()
@@ -119,10 +128,22 @@ class Blocks:
                     columns[step.name] = self._numbers(numbers[step.name])
         return zip(*statements, strict=True)
 
-    def _loads(self, step: Sql, columns: Mapping[str, Column], count: int) -> Iterator[Load]:
+    def _loads(
+        self, step: Sql, columns: Mapping[str, Column], count: int, envelope: Envelope | None
+    ) -> Iterable[Load]:
         sent = zip(*(columns[name] for name in step.names), strict=True)
-        if not self._literal:
+        if self._literal:
+            texts = self._written(step, sent, count)
+            return texts if envelope is None else envelope.sealed(texts)
+        if envelope is None:
             return map(list, sent) if step.names else repeat(None, count)
+        if not step.names:
+            return repeat(envelope.sealed([b""])[0], count)
+        return envelope.sealed(map(b"".join, sent))
+
+    @staticmethod
+    def _written(step: Sql, sent: Iterable[tuple[bytes | None, ...]], count: int) -> Iterable[bytes]:
+        """The statement's text with each of the values."""
         parts = [part.encode() for part in step.parts]
         if not step.names:
             return repeat(parts[0], count)
@@ -131,14 +152,18 @@ class Blocks:
 
     def _numbers(self, values: Integers) -> Column:
         texts = list(map(b"%d".__mod__, values.tolist()))
-        return [b" " + text if text[0] == _MINUS else text for text in texts] if self._literal else texts
+        if self._literal:
+            return [b" " + text if text[0] == _MINUS else text for text in texts]
+        return texts if self._envelopes is None else list(map(framed, texts))
 
     def _texts(self, values: list[bytes | None]) -> Column:
-        return [to_literal(value) for value in values] if self._literal else values
+        if self._literal:
+            return [to_literal(value) for value in values]
+        return values if self._envelopes is None else list(map(framed, values))
 
     def _constant(self, name: str, count: int) -> Column:
         value = self._variables[name]
-        return [to_literal(value) if self._literal else to_text(value)] * count
+        return [to_literal(value)] * count if self._literal else self._texts([to_text(value)]) * count
 
 
 def vectorise(

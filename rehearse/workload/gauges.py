@@ -11,7 +11,7 @@ from rehearse.workload.page import SLOT_NS, Field, Page
 from rehearse.workload.session import Session
 from rehearse.workload.spool import Recorder
 
-_EVERY_NS = 1_000_000
+_EVERY_NS = 3_000_000
 _PIECE_EVERY_NS = 2_000_000_000
 
 
@@ -46,15 +46,16 @@ class Gauges:
     @property
     def in_flight(self) -> int:
         """Transactions that were begun and have not ended."""
-        return self._agenda.taken - self._recorder.count
+        return self._agenda.taken - self._recorder.count + self._outcomes[Outcome.RETRIED]
 
     def publish(self, now: int) -> None:
         """Bring the page up to date."""
         outcomes, words = self._outcomes, self._page.words
         queued = self._agenda.queued(now)
         self._peak_queue = max(self._peak_queue, queued)
-        oldest = min(session.started_ns for session in self._sessions)
+        oldest = min([session.started_ns for session in self._sessions])
         odd = outcomes[Outcome.CONNECTION_LOST] + outcomes[Outcome.SKIPPED] + outcomes[Outcome.UNFINISHED]
+        odd += outcomes[Outcome.RETRIED]
         words[Field.DUE] = self._agenda.taken + queued
         words[Field.FINISHED] = self._recorder.count - odd
         words[Field.FAILED] = outcomes[Outcome.ERROR] + outcomes[Outcome.CONNECTION_LOST]

@@ -1,77 +1,43 @@
 """The event loop of one driver process.
 
 Straight scripts run on the fast path: a row drawn ahead is sent, an answer taken, a sample packed, with as
-few steps of Python as that takes. Everything else (connecting, recovering, scripts with conditions) waits
-in generators that the loop resumes.
+few steps of Python as that takes. Where nobody encrypts the connections, it writes whole messages to their
+sockets and looks at the last bytes of the answers (`engines.postgres.frames`); elsewhere libpq does it, and
+the meaning is the same. Everything else (connecting, recovering, scripts with conditions) is a detour
+(`workload.detours`): it waits in generators that the loop resumes.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from os import read, write
 
 from psycopg import OperationalError, pq
 from psycopg.pq.abc import PGresult
 
 from rehearse.engines.postgres import wire
-from rehearse.model.workload import Outcome
-from rehearse.workload.agenda import NEVER, Agenda
+from rehearse.engines.postgres.cancel import cancel_all
+from rehearse.engines.postgres.frames import Answer, WireError
+from rehearse.model.workload import Outcome, RateStep
+from rehearse.workload.agenda import NEVER
 from rehearse.workload.bulk import Row
-from rehearse.workload.gauges import Gauges
-from rehearse.workload.interpret import Interpreter
-from rehearse.workload.poller import IN, OUT, Poller
-from rehearse.workload.pools import Pools
-from rehearse.workload.session import Ending, Session, Task
-from rehearse.workload.spool import NO_SQLSTATE, Recorder, encode_sqlstate
+from rehearse.workload.detours import Detours, clock, first_line
+from rehearse.workload.poller import IN, OUT
+from rehearse.workload.session import Ending, Session, Statements
+from rehearse.workload.spool import NO_SQLSTATE, rest_of_good
 
 _TUPLES_OK, _FATAL = int(pq.ExecStatus.TUPLES_OK), int(pq.ExecStatus.FATAL_ERROR)
-_IDLE_CLIENT_NS = 10_000_000  # a client of a closed loop that had nothing to send
-_LOST = "08006"
-
-clock = time.monotonic_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A script made ready for one process.
-
-    `rows` yields what the fast path sends, None where the script needs the interpreter. `heads` go before
-    each load: the prepared name, or the text.
-    """
-
-    interpreter: Interpreter
-    heads: tuple[bytes, ...]
-    rows: Iterator[Row | None] | None
+_READ_BYTES = 16_384
+_CANCEL_PATIENCE_S = 2.0
+_ENDINGS = 4  # known of each statement; one that has more of them is read whole
 
 
-class Loop:
+class Loop(Detours):
     """All sessions of one process, and the clock."""
 
-    def __init__(
-        self,
-        sessions: Sequence[Session],
-        programs: Sequence[Program],
-        agenda: Agenda,
-        pools: Pools,
-        recorder: Recorder,
-        gauges: Gauges,
-        conninfo: bytes,
-    ) -> None:
-        self._sessions = sessions
-        self._programs = programs
-        self._agenda = agenda
-        self._pools = pools
-        self._recorder = recorder
-        self._add = recorder.add
-        self._gauges = gauges
-        self._conninfo = conninfo
-        self._poller = Poller()
-        self._free: deque[Session] = deque()
-        self._starting = False
-        self._deadline_ns = NEVER
+    _rows: list[Iterator[Row | None] | None]  # of each program
+    _endings: list[list[tuple[bytes, ...]]]
+    _deadline_ns = NEVER
 
     def connect(self) -> None:
         """Open every connection. ConnectionError or PrepareError where one cannot be."""
@@ -83,7 +49,37 @@ class Loop:
             for fd, mask in self._poller.wait(0, NEVER, len(self._sessions)):
                 self._other_event(self._poller.by_fd[fd], mask)
         self._starting = False
+        self._choose_path()
         self._gauges.publish(clock())
+
+    def _choose_path(self) -> None:
+        direct = all(session.open_to_us for session in self._sessions)
+        for session in self._sessions:
+            session.direct = direct
+        self._rows = [
+            None if program.blocks is None else program.blocks.rows(program.envelopes if direct else None)
+            for program in self._programs
+        ]
+        self._endings = [[()] * len(program.heads) for program in self._programs]
+        self._rests = [rest_of_good(script) for script in range(len(self._programs))]
+        self._add_good = self._recorder.add_good
+
+    def prepare(self, statements: Statements) -> None:
+        """Before time zero: learn statements that were not possible when the connections were opened."""
+        sessions, poller = list(self._free), self._poller
+        self._free.clear()
+        for session in sessions:
+            session.task = session.learn(statements)
+            self._go_on(session)
+        while len(self._free) < len(self._sessions):
+            for fd, mask in poller.wait(clock(), NEVER, len(self._sessions)):
+                self._other_event(poller.by_fd[fd], mask)
+            for sleeper in poller.awake(clock()):
+                self._go_on(sleeper)
+
+    def change(self, at_ns: int, steps: Sequence[RateStep]) -> None:
+        """From `at_ns` on, transactions come by other rates."""
+        self._agenda.change(at_ns, steps)
 
     def start(self, zero_ns: int) -> None:
         """Time zero has come."""
@@ -103,7 +99,8 @@ class Loop:
         """
         poller, agenda, free, gauges = self._poller, self._agenda, self._free, self._gauges
         poller.add(control)
-        by_fd, wait, ready, most = poller.by_fd, poller.wait, self._ready, len(self._sessions) + 1
+        by_fd, wait, most = poller.by_fd, poller.wait, len(self._sessions) + 1
+        ready = self._read if self._sessions[0].direct else self._ready
         while True:
             now = clock()
             while free and agenda.due_ns <= now:
@@ -127,10 +124,11 @@ class Loop:
     def finish(self) -> None:
         """Whatever is still out, or due and not even sent, is unfinished."""
         now, agenda = clock(), self._agenda
+        waiting: list[Session] = []
         for session in self._sessions:
             if session.started_ns != NEVER:
                 self._record(session, now, Ending(Outcome.UNFINISHED))
-                self._cancel(session)
+                waiting.append(session)
         while agenda.due_ns <= now:
             self._recorder.add(
                 agenda.due_ns, 0, now, NO_SQLSTATE, agenda.script, -1, Outcome.UNFINISHED, False
@@ -138,13 +136,39 @@ class Loop:
             self._gauges.count(Outcome.UNFINISHED)
             agenda.take()
         self._gauges.close(now)
+        # so that nothing holds locks on behalf of whom we no longer wait for
+        standing = (session.pg for session in waiting if session.fd >= 0 and not session.connecting)
+        cancel_all(standing, _CANCEL_PATIENCE_S)
         for session in self._sessions:
             session.close()
 
     # -- the fast path: every statement here is paid for once a transaction --------------------------
 
-    def _ready(self, session: Session) -> None:
+    def _read(self, session: Session) -> None:
         """An answer on the fast path, or a part of one."""
+        try:
+            data = read(session.fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        step = session.step
+        known = session.answer is None and data.endswith(session.endings[step])
+        if not known and not self._understand(session, data):
+            return
+        if step < session.last_step:
+            session.step = step = step + 1
+            self._write(session, session.row[step])  # type: ignore[arg-type]  # in its envelope
+            return
+        now = clock()
+        scheduled_ns = session.scheduled_ns
+        rest = session.rest[session.free_since_ns <= scheduled_ns]
+        self._add_good(scheduled_ns, session.started_ns, now, rest)
+        session.free_since_ns = now
+        self._next(session, now)
+
+    def _ready(self, session: Session) -> None:
+        """The same where libpq reads."""
         try:
             session.consume_input()
             is_busy, get_result = session.is_busy, session.get_result
@@ -171,16 +195,8 @@ class Loop:
             return
         now = clock()
         scheduled_ns = session.scheduled_ns
-        self._add(
-            scheduled_ns,
-            session.started_ns,
-            now,
-            NO_SQLSTATE,
-            session.script,
-            -1,
-            0,
-            session.free_since_ns <= scheduled_ns,
-        )
+        rest = session.rest[session.free_since_ns <= scheduled_ns]
+        self._add_good(scheduled_ns, session.started_ns, now, rest)
         session.free_since_ns = now
         self._next(session, now)
 
@@ -192,22 +208,25 @@ class Loop:
             session.script = script = agenda.script
             session.started_ns = now
             agenda.take()
-            program = self._programs[script]
-            rows = program.rows
-            row = None if rows is None or session.unprepared else next(rows)
+            rows = self._rows[script]
+            row = None if rows is None or session.unfit else next(rows)
             if row is None:
                 session.fast = False
-                if self._begin_slowly(session, program):
+                if self._begin_slowly(session, script):
                     return
                 continue
-            heads = program.heads
+            heads = self._programs[script].heads
             if session.heads is not heads:
                 session.heads = heads
+                session.endings = self._endings[script]
+                session.rest = self._rests[script]
                 session.last_step = len(heads) - 1
-            if session.last_step:
-                session.row = row
+            session.row = row
             session.step = 0
             session.fast = True
+            if session.direct:
+                self._write(session, row[0])  # type: ignore[arg-type]  # in its envelope
+                return
             try:
                 session.send(heads[0], row[0])
                 if session.flush():
@@ -219,14 +238,71 @@ class Loop:
         session.started_ns = NEVER
         self._free.append(session)
 
+    def _write(self, session: Session, message: bytes) -> None:
+        """Send a whole message. What breaks here is found out in reading, with the server's last words."""
+        try:
+            sent = write(session.fd, message)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return
+        if sent != len(message):
+            session.unsent = message[sent:]
+            self._poller.watch(session, IN | OUT)
+
     # -- everything else -----------------------------------------------------------------------------
 
-    def _begin_slowly(self, session: Session, program: Program) -> bool:
-        """Begin what the fast path cannot, or has no row for; False where it has ended already."""
-        if program.rows is None or session.unprepared:
-            performance = program.interpreter.perform(session.variables, self._pools.transaction())
-            return self._follow(session, session.perform(performance))
-        return self._follow(session, self._settle(session, Ending(Outcome.SKIPPED)))
+    def _understand(self, session: Session, data: bytes) -> bool:
+        """Whether an answer is complete and good, with `data` at its end; what it is else, is dealt with."""
+        answer = session.answer = session.answer or Answer()
+        try:
+            answer.feed(data)
+            if not data:
+                raise WireError("the server has gone")
+        except WireError:
+            self._lose(session)
+            return False
+        if not answer.status:
+            return False
+        session.answer = None
+        if answer.failure is not None:
+            session.failure, session.status = answer.failure, answer.status
+            self._fail(session)
+            return False
+        endings = session.endings[session.step]
+        if answer.ending and len(endings) < _ENDINGS:
+            session.endings[session.step] = (*endings, answer.ending)
+        return True
+
+    def _overhear(self, session: Session) -> None:
+        """An idle connection: the server says something, or goes away."""
+        answer = session.answer = session.answer or Answer()
+        try:
+            data = read(session.fd, _READ_BYTES)
+            answer.feed(data)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose(session)
+        elif answer.failure is None and answer.is_between_messages:
+            session.answer = None
+
+    def _resend(self, session: Session) -> None:
+        """The row that was refused, on the fast path."""
+        self._poller.watch(session, IN)
+        session.step = 0
+        session.fast = True
+        if session.direct:
+            self._write(session, session.row[0])  # type: ignore[arg-type]  # in its envelope
+            return
+        try:
+            session.send(session.heads[0], session.row[0])
+            if session.flush():
+                self._poller.watch(session, IN | OUT)
+        except OperationalError:
+            self._lose(session)
 
     def _is_over(self, now: int) -> bool:
         if self._deadline_ns == NEVER:
@@ -235,111 +311,32 @@ class Loop:
         return drained or now >= self._deadline_ns
 
     def _note(self, session: Session, result: PGresult) -> None:
-        session.failure = session.failure or result
+        session.failure = session.failure or wire.failure_of(result)
         if result.status != _FATAL:
             raise OperationalError("an answer that a script cannot get")
 
     def _fail(self, session: Session) -> None:
         """The server refused a statement on the fast path."""
         assert session.failure is not None
-        failure = wire.failure_of(session.failure)
-        session.failure = None
+        failure, session.failure = session.failure, None
         ending = Ending(Outcome.ERROR, failure.sqlstate, session.step, failure.stale_plan)
         if not self._follow(session, self._settle(session, ending)):
             self._release(session)
-
-    def _lose(self, session: Session) -> None:
-        """The connection broke, on the fast path or while it was idle."""
-        ending = Ending(Outcome.CONNECTION_LOST, statement=session.step if session.fast else -1)
-        if session.failure is not None:
-            ending = replace(ending, sqlstate=wire.failure_of(session.failure).sqlstate)
-            session.failure = None
-        if session in self._free:
-            self._free.remove(session)
-        self._follow(session, self._settle(session, ending, lost=True))
-
-    def _settle(self, session: Session, ending: Ending, *, lost: bool = False) -> Task | None:
-        """Record how a transaction ended, if one was out; what has to be done before the next one."""
-        now = clock()
-        lost = lost or session.pg.status != pq.ConnStatus.OK
-        if lost:
-            ending = replace(ending, outcome=Outcome.CONNECTION_LOST, sqlstate=ending.sqlstate or _LOST)
-        if session.started_ns != NEVER:
-            self._record(session, now, ending)
-        if lost:
-            self._gauges.count_reconnect()
-            self._poller.close(session)
-            return session.reopen(self._conninfo)
-        if session.needs_rollback or ending.stale:
-            return session.recover(ending)
-        if ending.outcome is Outcome.SKIPPED and self._agenda.is_closed_loop:
-            return _pause(now + _IDLE_CLIENT_NS)
-        return None
-
-    def _record(self, session: Session, now: int, ending: Ending) -> None:
-        self._recorder.add(
-            session.scheduled_ns,
-            session.started_ns,
-            now,
-            NO_SQLSTATE if ending.sqlstate is None else encode_sqlstate(ending.sqlstate),
-            session.script,
-            ending.statement,
-            ending.outcome,
-            session.free_since_ns <= session.scheduled_ns,
-        )
-        self._gauges.count(ending.outcome)
-        session.fast = False
-        session.started_ns = NEVER
-
-    def _follow(self, session: Session, task: Task | None) -> bool:
-        """Go on with `task`, if there is one; False where the session is free."""
-        session.task = task
-        return task is not None and self._advance(session)
-
-    def _go_on(self, session: Session, error: Exception | None = None) -> None:
-        """Resume a session's task, and find it something else to do once it is free."""
-        session.alarm = 0
-        if not self._advance(session, error):
-            self._release(session)
-
-    def _advance(self, session: Session, error: Exception | None = None) -> bool:
-        """Resume what a session is waiting in, until it waits again (True) or is free (False)."""
-        while session.task is not None:
-            try:
-                wait = session.task.throw(error) if error else next(session.task)
-            except StopIteration as stop:
-                session.task, error = None, None
-                if session.started_ns != NEVER:
-                    session.task = self._settle(session, stop.value or Ending())
-            except (ConnectionError, OperationalError) as problem:
-                if self._starting:
-                    raise ConnectionError(_first_line(problem)) from None
-                session.task, error = self._settle(session, Ending(), lost=True), None
-            else:
-                self._poller.put_off(session, wait)
-                return True
-        return False
-
-    def _release(self, session: Session) -> None:
-        """A session has become free."""
-        self._poller.watch(session, IN)
-        if self._starting:
-            self._free.append(session)
-            return
-        session.free_since_ns = clock()
-        self._next(session, session.free_since_ns)
 
     def _other_event(self, session: Session, mask: int) -> None:
         """Whatever is not just an answer on the fast path."""
         if session.fast:
             self._flush(session, mask)
             return
+        if session.direct and session.task is None:
+            self._overhear(session)
+            return
         error: Exception | None = None
         if not session.connecting and mask & ~OUT:
             try:
                 session.consume_input()
             except OperationalError as problem:
-                error = ConnectionError(_first_line(problem))
+                error = ConnectionError(first_line(problem))
         if session.task is None:  # idle: the server said something, or went away
             if error is not None:
                 self._lose(session)
@@ -348,6 +345,14 @@ class Loop:
 
     def _flush(self, session: Session, mask: int) -> None:
         """On the fast path, the socket was full."""
+        if session.direct:
+            if mask & OUT:
+                self._poller.watch(session, IN)
+                unsent, session.unsent = session.unsent, b""
+                self._write(session, unsent)
+            if mask & ~OUT:
+                self._read(session)
+            return
         try:
             if mask & OUT and not session.flush():
                 self._poller.watch(session, IN)
@@ -356,19 +361,3 @@ class Loop:
             return
         if mask & ~OUT:
             self._ready(session)
-
-    def _cancel(self, session: Session) -> None:
-        """Ask the server to give up what we no longer wait for, so that it holds no locks."""
-        with suppress(OperationalError):
-            if session.fd >= 0 and not session.connecting:
-                session.pg.get_cancel().cancel()
-
-
-def _pause(until_ns: int) -> Task:
-    yield until_ns
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else "the connection broke"

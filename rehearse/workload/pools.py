@@ -31,6 +31,12 @@ class Pools:
         self._taken = dict.fromkeys(self._pools, 0)
         self._rng = rng
 
+    def add(self, pools: Iterable[Pool]) -> None:
+        """Pools that could not be drawn before."""
+        for pool in pools:
+            self._pools[pool.kind, pool.table] = pool
+            self._taken[pool.kind, pool.table] = 0
+
     def column(self, key: PoolKey) -> list[bytes | None]:
         """All values of a column."""
         return self._pools[key.kind, key.table].columns[key.column]

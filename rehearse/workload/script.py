@@ -16,6 +16,7 @@ from rehearse.workload.expression import Draw
 from rehearse.workload.interpret import CaptureError, Interpreter, UnsendableError
 from rehearse.workload.parser import parse_commands
 from rehearse.workload.pools import Pools
+from rehearse.workload.settings import Timeouts, timeouts_of
 from rehearse.workload.variables import CLIENT_ID, default_variables
 
 Play = Generator[Execute, Sequence[Rows] | None, None]
@@ -29,6 +30,7 @@ class Script:
     weight: int
     file: str
     commands: tuple[Command, ...]
+    timeouts: Timeouts = ()
 
     @property
     def sql(self) -> tuple[Sql, ...]:
@@ -76,4 +78,6 @@ class Script:
 
 def parse_script(source: ScriptSource) -> Script:
     """The script in `source`. Raises SqlFileError, naming the line."""
-    return Script(source.name, source.weight, source.file or source.name, parse_commands(source))
+    file = source.file or source.name
+    timeouts = timeouts_of(source.text, file)
+    return Script(source.name, source.weight, file, parse_commands(source), timeouts)

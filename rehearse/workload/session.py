@@ -13,7 +13,7 @@ from typing import Final
 from psycopg import OperationalError, pq
 from psycopg.pq.abc import PGconn, PGresult
 
-from rehearse.engines.postgres import wire
+from rehearse.engines.postgres import frames, wire
 from rehearse.engines.postgres.wire import Execute, Failure, Rows, Value, Wait
 from rehearse.model.workload import Outcome, Protocol
 from rehearse.workload.bulk import Row
@@ -22,6 +22,7 @@ from rehearse.workload.interpret import CaptureError, Pause, Performance, Unsend
 
 NEVER: Final = 2**62
 _FIRST_RETRY_NS, _LAST_RETRY_NS = 10_000_000, 1_000_000_000
+_NO_TRANSACTION: Final = ord("I")
 _IN_TRANSACTION = frozenset({pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR})
 
 
@@ -60,14 +61,19 @@ class Session:
 
     `task` is what it is waiting in, None on the fast path and while idle; `fast` says that the fast path
     is waiting for an answer; `alarm` is the number of the timer it sleeps until, 0 while it does not sleep.
-    `started_ns` is NEVER while no transaction is out; `unprepared` statements keep it off the fast path.
+    `started_ns` is NEVER while no transaction is out; `unfit`, where not 0, keeps it off the fast path.
+
+    Where it is `direct`, the fast path writes to the socket itself: `unsent` is what did not fit into it,
+    `answer` what has come of an answer that takes more than a look (None: nothing), `status` the
+    transaction's status by the last such answer (0: libpq knows), `endings` the good ones of each statement.
     """
 
     __slots__ = (
-        "alarm", "connecting", "consume_input", "failure", "fast", "fd", "flush", "free_since_ns",
-        "get_result", "heads", "is_busy", "last_step", "number", "pg", "pipe", "prepared", "protocol", "row",
-        "scheduled_ns", "script", "send", "started_ns", "statements", "step", "syncs", "task", "unprepared",
-        "variables", "watching",
+        "alarm", "answer", "connecting", "consume_input", "direct", "endings", "failure", "fast", "fd",
+        "flush", "free_since_ns", "get_result", "has_settings", "heads", "is_busy", "last_step", "number",
+        "open_to_us", "pg", "pipe", "prepared", "protocol", "rest", "retried_ns", "retries", "row",
+        "scheduled_ns", "script", "send", "settings", "started_ns", "statements", "status", "step",
+        "syncs", "task", "unfit", "unsent", "variables", "watching",
     )  # fmt: skip
 
     pg: PGconn
@@ -84,7 +90,11 @@ class Session:
         self.protocol = protocol
         self.statements = statements
         self.variables = variables
-        self.unprepared = 0
+        self.unfit = 0
+        self.retries = self.retried_ns = 0  # how often the transaction that was due then was sent again
+        self.settings = b""  # the SQL that set the time-outs in force
+        self.has_settings = False  # scripts differ in theirs
+        self.direct = self.open_to_us = False
         self.prepared: set[tuple[int, int]] = set()
         self.fd = -1
         self.watching = 0
@@ -93,7 +103,12 @@ class Session:
         self.syncs = 0
         self.alarm = 0
         self.connecting = self.fast = False
-        self.failure: PGresult | None = None
+        self.failure: Failure | None = None
+        self.answer: frames.Answer | None = None
+        self.unsent = b""
+        self.status = 0
+        self.endings: list[tuple[bytes, ...]] = []
+        self.rest: tuple[bytes, bytes] = (b"", b"")  # of a sample, as `spool.rest_of_good` has it
         self.row: Row = ()
         self.heads: Sequence[bytes] = ()
         self.step = self.last_step = self.script = 0
@@ -118,13 +133,28 @@ class Session:
         self.consume_input, self.is_busy = pg.consume_input, pg.is_busy
         self.get_result, self.flush = pg.get_result, pg.flush
         self.send = self._sender(pg)
+        self.answer, self.unsent, self.status = None, b"", 0
+        self.open_to_us = frames.is_open_to_us(pg)
         self.prepared.clear()
+        self.settings = b""
+        self.count_unfit()
         if self.protocol is Protocol.PREPARED:
             for script, texts in enumerate(self.statements):
                 for statement in range(len(texts)):
                     failure = yield from self._prepare(script, statement)
                     if failure is not None and strict:
                         raise PrepareError(script, statement, failure)
+        return None
+
+    def learn(self, statements: Statements) -> Task:
+        """Prepare what did not exist when the connection was opened; what the server refuses fails when its
+        turn comes.
+        """
+        self.statements = statements
+        if self.protocol is Protocol.PREPARED:
+            for script, texts in enumerate(statements):
+                for statement in range(len(texts)):
+                    yield from self._prepare(script, statement)
         return None
 
     def reopen(self, conninfo: bytes) -> Task:
@@ -149,10 +179,17 @@ class Session:
         self.watching = 0
         self.fd = -1
 
+    def count_unfit(self) -> None:
+        """How much there is that the fast path cannot do without."""
+        self.unfit = int(self.direct and not self.open_to_us) + int(self.has_settings)
+        if self.protocol is Protocol.PREPARED:
+            self.unfit += sum(map(len, self.statements)) - len(self.prepared)
+
     def perform(self, performance: Performance) -> Generator[int, None, Ending]:
         """One transaction by the interpreter."""
         rows: Sequence[Rows] | None = None
         self.pipe = None
+        self.status = 0
         try:
             while True:
                 action = performance.send(rows)
@@ -174,9 +211,17 @@ class Session:
                 yield from self._aside(PipelineStep.END)
             return Ending(Outcome.SKIPPED)
 
+    def have(self, settings: bytes) -> Wait:
+        """See to it that these time-outs are in force."""
+        if settings != self.settings:
+            self.pg.send_query(settings)
+            if wire.failed((yield from wire.answer(self.pg))) is None:
+                self.settings = settings
+
     def recover(self, ending: Ending) -> Task:
         """Whatever has to be done after a transaction before the next one can be sent."""
-        if self.pg.transaction_status in _IN_TRANSACTION:
+        if self.needs_rollback:
+            self.status = 0
             self.pg.send_query(b"ROLLBACK")
             yield from wire.answer(self.pg)
         if ending.stale:
@@ -186,6 +231,8 @@ class Session:
     @property
     def needs_rollback(self) -> bool:
         """Whether a transaction is still open on the connection."""
+        if self.status:
+            return self.status != _NO_TRANSACTION
         return self.pg.transaction_status in _IN_TRANSACTION
 
     def _sender(self, pg: PGconn) -> Callable[..., None]:
@@ -200,16 +247,13 @@ class Session:
         failure = wire.failed((yield from wire.answer(self.pg)))
         if failure is None:
             self.prepared.add((script, statement))
-        self._count_unprepared()
+        self.count_unfit()
         return failure
-
-    def _count_unprepared(self) -> None:
-        self.unprepared = sum(map(len, self.statements)) - len(self.prepared)
 
     def _prepare_again(self, script: int, statement: int) -> Wait:
         """As an ordinary driver does when a plan has gone stale; if it cannot be, the next use will tell."""
         self.prepared.discard((script, statement))
-        self._count_unprepared()
+        self.count_unfit()
         self.pg.send_query(b"DEALLOCATE " + statement_name(script, statement))
         yield from wire.answer(self.pg)
         yield from self._prepare(script, statement)

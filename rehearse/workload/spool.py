@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from rehearse.model.workload import Outcome, SampleColumns
 
 RECORD = struct.Struct("@qqqihhbb")  # native packing takes half the time
+_TIMES = struct.calcsize("@qqq")
+_GOOD = struct.Struct(f"@qqq{RECORD.size - _TIMES}s")
 DTYPE = np.dtype(
     [
         ("scheduled_ns", "i8"),
@@ -94,6 +96,22 @@ class Recorder:
         if used == self._limit:
             self.flush()
 
+    def add_good(
+        self,
+        scheduled_ns: int,
+        started_ns: int,
+        ended_ns: int,
+        rest: bytes,
+        _pack: Callable[..., None] = _GOOD.pack_into,
+        _size: int = RECORD.size,
+    ) -> None:
+        """One that just ended well, in half the time; `rest` is from `rest_of_good`."""
+        used = self._used
+        _pack(self._buffer, used, scheduled_ns, started_ns, ended_ns, rest)
+        self._used = used = used + _size
+        if used == self._limit:
+            self.flush()
+
     def look(self) -> None:
         """Show `on_chunk` what it has not seen yet."""
         if self._used > self._seen:
@@ -129,6 +147,16 @@ class Recorder:
             except OSError as error:
                 self._error = error
                 return
+
+
+def rest_of_good(script: int) -> tuple[bytes, bytes]:
+    """What follows the times of a transaction that ended well: of one that had to wait for a connection, and
+    of one that did not.
+    """
+    late, prompt = (
+        RECORD.pack(0, 0, 0, NO_SQLSTATE, script, -1, Outcome.OK, prompt)[_TIMES:] for prompt in (False, True)
+    )
+    return late, prompt
 
 
 def encode_sqlstate(sqlstate: str) -> int:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rehearse.model.target import Target
 from rehearse.model.workload import Outcome, Pool, Protocol, SampleColumns
-from rehearse.workload.driver import Driver
+from rehearse.workload.driver import PLAIN, Driver, Manner
 from rehearse.workload.script import Script
 
 _DRAIN_S = 20.0
@@ -25,7 +25,8 @@ class TrafficReport:
     """What came of the traffic. Times are in milliseconds; `tps` counts transactions that ended well.
 
     Latency counts from the scheduled start, and includes what failed; `schedule_lag_ms` is what the driver
-    alone added before it sent the first statement (zero in a closed loop). `errors` is by SQLSTATE.
+    alone added before it sent the first statement (zero in a closed loop). `errors` and `retries` are by
+    SQLSTATE: what failed in the end, and what was sent again.
     """
 
     tps: float
@@ -38,10 +39,13 @@ class TrafficReport:
     schedule_lag_ms: dict[str, float | None]
     client_cpu_us_per_transaction: float | None
     errors: dict[str, int]
+    retries: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
+class Load:
+    """How much traffic, and how it is sent; `rate` None where the clients set it, or a pacing."""
+
     rate: float | None
     clients: int
     processes: int
@@ -61,13 +65,14 @@ def run_traffic(  # noqa: PLR0913 - a flag of the command line each
     variables: Sequence[tuple[str, int]] = (),
     pools: Sequence[Pool] = (),
     seed: int = 42,
+    manner: Manner = PLAIN,
 ) -> TrafficReport:
-    """Send `scripts` for `seconds`, open loop at `rate` a second, or as fast as `clients` can where it is
-    None. Raises InputError and EnvironmentFailure as the driver does.
+    """Send `scripts` for `seconds`, open loop at `rate` a second or as `manner` says, or as fast as `clients`
+    can where neither says it. Raises InputError and EnvironmentFailure as the driver does.
     """
-    load = _Load(rate, clients, processes, protocol, tuple(variables))
+    load = Load(rate, clients, processes, protocol, tuple(variables))
     with tempfile.TemporaryDirectory(prefix="rehearse-traffic-") as spool:
-        driver = Driver(target, scripts, pools, load, seed, Path(spool))
+        driver = Driver(target, scripts, pools, load, seed, Path(spool), manner)
         try:
             zero_ns = driver.start()
             time.sleep(max(0.0, seconds + (zero_ns - time.monotonic_ns()) / 1e9))
@@ -87,7 +92,12 @@ def summarise(
     scheduled = np.frombuffer(samples.scheduled_ns, dtype=np.int64)
     ended = np.frombuffer(samples.ended_ns, dtype=np.int64)
     counts = np.bincount(outcome, minlength=len(Outcome)).tolist()
-    states = Counter(samples.sqlstates[code] for code in samples.sqlstate if code >= 0)
+    codes = np.frombuffer(samples.sqlstate, dtype=np.int16)
+    again = np.equal(outcome, Outcome.RETRIED)
+    names = np.array([*samples.sqlstates, ""])
+    errors, retries = (
+        dict(Counter(names[codes[among & (codes >= 0)]].tolist()).most_common()) for among in (~again, again)
+    )
     # in a closed loop the last ones end after the time is up: counting them needs their time as well
     busy_s = max(elapsed_s, (int(ended.max(initial=0)) - int(scheduled.min(initial=2**62))) / 1e9)
     return TrafficReport(
@@ -100,7 +110,8 @@ def summarise(
         latency_ms=_spread((ended - scheduled)[answered], ("avg", "p50", "p95", "p99", "p999", "max")),
         schedule_lag_ms=_spread(lag_ns, ("avg", "p99", "max")),
         client_cpu_us_per_transaction=cpu_ns / 1e3 / int(answered.sum()) if answered.any() else None,
-        errors=dict(states.most_common()),
+        errors=errors,
+        retries=retries,
     )
 
 

@@ -13,20 +13,25 @@ from typing import BinaryIO
 
 import numpy as np
 
+from rehearse.engines.postgres import frames
 from rehearse.engines.postgres.connect import ignore_environment
 from rehearse.errors import SqlFileError
 from rehearse.model.workload import Protocol
+from rehearse.workload.again import Retries
 from rehearse.workload.agenda import Agenda
 from rehearse.workload.bulk import Blocks
 from rehearse.workload.check import is_straight
+from rehearse.workload.commands import Sql
+from rehearse.workload.detours import Program
 from rehearse.workload.evaluate import Lots
 from rehearse.workload.gauges import Gauges
 from rehearse.workload.interpret import Interpreter
-from rehearse.workload.job import Go, Job, Ready, Refused, Stop, receive, send
-from rehearse.workload.loop import Loop, Program
+from rehearse.workload.job import Change, Go, Job, Ready, Refused, Stop, receive, send
+from rehearse.workload.loop import Loop
 from rehearse.workload.page import Page
 from rehearse.workload.pools import Pools
 from rehearse.workload.session import PrepareError, Session, statement_name
+from rehearse.workload.settings import command_for, common, with_timeouts
 from rehearse.workload.spool import Recorder
 from rehearse.workload.variables import CLIENT_ID
 
@@ -80,6 +85,9 @@ class Worker:
         go = receive(_STDIN)
         if not isinstance(go, Go):
             raise ParentGoneError
+        if self._job.late:
+            self._pools.add(go.pools)
+            self._loop.prepare(self._statements)
         self._loop.start(go.zero_ns)
         self._loop.run(_STDIN, self._obey)
         self._loop.finish()
@@ -90,21 +98,32 @@ class Worker:
         if descriptor != _STDIN:
             return
         order = receive(_STDIN)
+        if isinstance(order, Change):
+            self._loop.change(order.at_ns, order.steps)
+            return
         if not isinstance(order, Stop):
             raise ParentGoneError
         self._loop.end(order.stop_ns, order.end_ns)
 
     def _make_loop(self) -> Loop:
         job = self._job
-        statements = [[text.encode() for text in script.statements] for script in job.scripts]
+        self._statements = [[text.encode() for text in script.statements] for script in job.scripts]
+        known = [] if job.late else self._statements
         sessions = [
-            Session(number, job.protocol, statements, {**dict(job.variables), CLIENT_ID: number})
+            Session(number, job.protocol, known, {**dict(job.variables), CLIENT_ID: number})
             for number in job.clients
         ]
-        agenda = Agenda(job.rate, [script.weight for script in job.scripts], self._agenda_seed)
+        shared = common([script.timeouts for script in job.scripts])
+        for session in sessions:
+            session.has_settings = shared is None
+        conninfo = with_timeouts(job.conninfo, shared or ())
+        weights = [script.weight for script in job.scripts]
+        agenda = Agenda(job.rate, weights, self._agenda_seed, job.pacing, job.worker / job.workers)
         gauges = Gauges(Page(job.page, len(job.clients)), self.recorder, agenda, sessions)
         programs = [self._program(place) for place in range(len(job.scripts))]
-        return Loop(sessions, programs, agenda, self._pools, self.recorder, gauges, job.conninfo.encode())
+        loop = Loop(sessions, programs, agenda, self._pools, self.recorder, gauges, conninfo.encode())
+        loop.retries = Retries(job.retry)
+        return loop
 
     def _program(self, place: int) -> Program:
         job, script = self._job, self._job.scripts[place]
@@ -118,7 +137,17 @@ class Worker:
             statement_name(place, index) if job.protocol is Protocol.PREPARED else text.encode()
             for index, text in enumerate(script.statements)
         )
-        return Program(Interpreter(script.commands, Lots(single)), heads, blocks.rows() if blocks else None)
+        envelopes = tuple(self._envelope(head, sql) for head, sql in zip(heads, script.sql, strict=True))
+        timeouts = [script.timeouts for script in job.scripts]
+        settings = b"" if common(timeouts) is not None else command_for(script.timeouts, timeouts)
+        return Program(Interpreter(script.commands, Lots(single)), heads, envelopes, blocks, settings)
+
+    def _envelope(self, head: bytes, sql: Sql) -> frames.Envelope:
+        if self._job.protocol is Protocol.PREPARED:
+            return frames.prepared(head, len(sql.names))
+        if self._job.protocol is Protocol.EXTENDED:
+            return frames.extended(head, len(sql.names))
+        return frames.simple()
 
     def _refusal(self, error: PrepareError) -> Refused:
         script = self._job.scripts[error.script]

@@ -149,7 +149,7 @@ def test_one_seed_gives_one_data_set(server: Server, database: Target) -> None:
     other = f"{database.dbname}_again"
     create_database(server.target, other)
     try:
-        assert digest(database, 1, 60_000) == digest(server.target.on(other), 3, 60_000)
+        assert digest(database, 1, 25_000) == digest(server.target.on(other), 3, 25_000)
     finally:
         drop_database(server.target, other)
 

@@ -17,7 +17,7 @@ Fill = Callable[..., DatasetPlan]
 
 EVERY_TYPE = """
 CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE EXTENSION btree_gist;
-CREATE EXTENSION vector; CREATE EXTENSION cube;
+CREATE EXTENSION vector; CREATE EXTENSION cube; CREATE EXTENSION isn;
 CREATE SCHEMA "odd "".schema";
 CREATE TYPE mood AS ENUM ('sad', 'so, so', 'hap"py');
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
@@ -50,7 +50,10 @@ CREATE TABLE "odd "".schema"."Täble of ,all" (
     c_ints int[] NOT NULL, c_texts text[] NOT NULL, c_moods mood[] NOT NULL, c_pairs pair[] NOT NULL,
     c_stamps timestamptz[] NOT NULL, c_jsons jsonb[] NOT NULL, c_ranges daterange[] NOT NULL,
     c_citext citext NOT NULL, c_hstore hstore NOT NULL, c_ltree ltree NOT NULL, c_vector vector(3) NOT NULL,
-    c_cube cube NOT NULL,
+    c_cube cube NOT NULL, c_lquery lquery NOT NULL, c_ltxtquery ltxtquery NOT NULL,
+    c_sparse sparsevec(9) NOT NULL, c_upc upc NOT NULL UNIQUE,
+    c_ean ean13 NOT NULL UNIQUE, c_isbn isbn NOT NULL UNIQUE, c_isbn13 isbn13 NOT NULL, c_issn issn NOT NULL,
+    c_issn13 issn13 NOT NULL UNIQUE, c_ismn ismn NOT NULL, c_ismn13 ismn13 NOT NULL,
     c_stored int GENERATED ALWAYS AS (c_int4 * 2) STORED, c_virtual int GENERATED ALWAYS AS (c_int4 + 1)
 );
 """
@@ -63,15 +66,65 @@ def test_every_type_is_filled_and_valid(fill: Fill, connection: Connection) -> N
     assert row == (500,)
 
 
+UNKNOWN_TYPE = """
+CREATE TYPE odd;
+CREATE FUNCTION odd_in(cstring) RETURNS odd LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION odd_out(odd) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE odd (INPUT = odd_in, OUTPUT = odd_out, LIKE = text);
+CREATE TABLE t (id int PRIMARY KEY, a odd, b odd NOT NULL DEFAULT 'x');
+"""
+
+
 def test_unknown_type_is_null_or_default_or_refused(fill: Fill, connection: Connection) -> None:
-    schema = (
-        "CREATE EXTENSION seg; CREATE TABLE t (id int PRIMARY KEY, a seg, b seg NOT NULL DEFAULT '1 .. 2')"
-    )
-    plan = fill(schema, 10)
+    plan = fill(UNKNOWN_TYPE, 10)
     assert connection.execute("SELECT count(*), count(a), count(b) FROM t").fetchone() == (10, 0, 10)
     assert len(plan.notes) == 2
-    with pytest.raises(DatasetError, match=r"u\.c: no values of type public\.seg"):
-        fill("CREATE TABLE u (id int, c seg NOT NULL)", 10)
+    with pytest.raises(DatasetError, match=r"u\.c: no values of type public\.odd"):
+        fill("CREATE TABLE u (id int, c odd NOT NULL)", 10)
+
+
+ODD_FORMS = """
+CREATE EXTENSION citext;
+CREATE DOMAIN address AS citext CHECK (VALUE ~ '^[a-z]+@[a-z]+[.]com$') NOT NULL;
+CREATE TABLE parents (id bigserial PRIMARY KEY);
+CREATE TABLE forms (
+    boxes box[] NOT NULL, terms interval year to month NOT NULL UNIQUE, days interval day NOT NULL UNIQUE,
+    years interval year NOT NULL, hours interval day to hour NOT NULL UNIQUE,
+    hundreds numeric(5, -2) NOT NULL UNIQUE,
+    mail address UNIQUE, parent_id bigint NOT NULL REFERENCES parents CHECK (parent_id < 50)
+);
+CREATE TABLE pieces (parent_id bigint NOT NULL REFERENCES parents) PARTITION BY RANGE (parent_id);
+CREATE TABLE first_piece PARTITION OF pieces FOR VALUES FROM (1) TO (20);
+CREATE TABLE second_piece PARTITION OF pieces FOR VALUES FROM (20) TO (90);
+CREATE TABLE late (parent_id bigint NOT NULL UNIQUE REFERENCES parents CHECK (parent_id BETWEEN 60 AND 180));
+CREATE TABLE gaps (parent_id bigint NOT NULL REFERENCES parents) PARTITION BY RANGE (parent_id);
+CREATE TABLE gap_1 PARTITION OF gaps FOR VALUES FROM (10) TO (30);
+CREATE TABLE gap_2 PARTITION OF gaps FOR VALUES FROM (100) TO (200);
+CREATE TABLE half (v int NOT NULL, w int) PARTITION BY HASH (v);
+CREATE TABLE half_1 PARTITION OF half FOR VALUES WITH (MODULUS 4, REMAINDER 1);
+CREATE TABLE half_2 PARTITION OF half FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+"""
+
+
+def test_what_the_server_rounds_or_binds_is_met_all_the_same(fill: Fill, connection: Connection) -> None:
+    fill(ODD_FORMS, 200)
+    row = connection.execute("SELECT count(*), max(parent_id) < 50, min(days) > '0' FROM forms").fetchone()
+    assert row == (200, True, True)
+    assert connection.execute("SELECT count(*) > 10 FROM second_piece").fetchone() == (True,)
+    late = connection.execute("SELECT min(parent_id), max(parent_id), count(*) FROM late").fetchone()
+    assert late == (60, 180, 121)
+    assert connection.execute("SELECT count(*) FROM gap_2").fetchone() == (200,)
+    assert connection.execute("SELECT count(*) > 10 FROM half_1").fetchone() == (True,)
+
+
+def test_references_that_no_bound_allows_are_refused_before_the_load(fill: Fill) -> None:
+    schema = """
+    CREATE TABLE regions (id int PRIMARY KEY, code text NOT NULL UNIQUE CHECK (code IN ('eu', 'us', 'ap')));
+    CREATE TABLE t (code text NOT NULL REFERENCES regions (code)) PARTITION BY LIST (code);
+    CREATE TABLE t1 PARTITION OF t FOR VALUES IN ('eu');
+    """
+    with pytest.raises(DatasetError, match=r't: no generated row satisfies "partition bounds" \(code\)'):
+        fill(schema, regions=3, t=100)
 
 
 KEYS = """
@@ -152,6 +205,18 @@ def test_rows_of_partitioned_tables_find_their_partitions(fill: Fill, connection
         True,
         True,
     )
+
+
+def test_key_without_a_hash_partition_is_refused_before_anything_is_loaded(
+    fill: Fill, connection: Connection
+) -> None:
+    schema = """
+        CREATE TABLE sound (id int PRIMARY KEY);
+        CREATE TABLE hashed (id int PRIMARY KEY) PARTITION BY HASH (id);
+        CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0)"""
+    with pytest.raises(DatasetError, match=r"hashed: no generated row satisfies .partition bounds. \(id\)"):
+        fill(schema, 500)
+    assert connection.execute("SELECT count(*) FROM sound").fetchone() == (0,)
 
 
 def test_table_without_partitions_gets_no_rows(fill: Fill) -> None:

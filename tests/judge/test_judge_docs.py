@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.execute import execute_file
-from rehearse.errors import InputError
+from rehearse.errors import InputError, SqlFileError
 from rehearse.judge.explain import explain
 from rehearse.judge.rules import RULES
 from rehearse.judge.rules.rule import Rule
 from rehearse.model.migration import SqlFile
 from rehearse.model.target import Target
+from rehearse.scenario.document import ScenarioDocument
+from rehearse.scenario.gates import parse_abort
 
 PAGES = Path(__file__).parents[2] / "docs" / "rules"
 SECTIONS = ("## What it means", "## Why it matters", "## How it is measured", "## The safe way")
-WITH_EXAMPLES = {
-    "rewrite-under-lock",
-    "scan-under-lock",
-    "index-build-blocks-writes",
-    "lock-held-across-statements",
-    "unbounded-lock-queue",
-    "breaks-running-application",
-    "data-loss",
-    "long-transaction",
-    "invalid-index-left",
-    "query-regression",
-}
+# Its bad example is one that the server refuses.
+REFUSED = "migration-failed"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
@@ -41,12 +34,25 @@ def test_every_rule_has_its_page(rule: Rule) -> None:
     assert f"[`{rule.id}`]({rule.id}/README.md)" in (PAGES / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(WITH_EXAMPLES))
-def test_examples_come_in_pairs(name: str) -> None:
+@pytest.mark.parametrize("name", [rule.id for rule in RULES])
+def test_examples_come_in_pairs_and_are_shown_as_they_are(name: str) -> None:
     page = (PAGES / name / "README.md").read_text()
-    for example in ("bad.sql", "good.sql"):
-        assert (PAGES / name / example).read_text().strip()
-        assert example in page
+    (kind,) = {path.suffix for path in (PAGES / name).iterdir() if path.stem in ("bad", "good")}
+    for example in (f"bad{kind}", f"good{kind}"):
+        text = (PAGES / name / example).read_text()
+        assert text.strip()
+        assert f"[{example}]({example})" in page
+        assert f"```{kind[1:]}\n{text}```" in page
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PAGES.glob("*/*.toml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_the_examples_of_scenarios_are_read(path: Path) -> None:
+    rest = {"dataset": {"schema": "shop.sql"}, "migration": {"up": "up.sql"}}
+    document = ScenarioDocument.model_validate(rest | tomllib.loads(path.read_text()))
+    for metric, condition in document.abort.items():
+        parse_abort(metric, condition)
 
 
 def test_every_page_has_its_rule() -> None:
@@ -89,4 +95,9 @@ SELECT 1 + n % 50, 'new', n, 'n' || n, now() FROM generate_series(1, 500) n;
 def test_the_examples_run_as_they_stand(path: Path, database: Target) -> None:
     with connect(database, "rehearse") as connection:
         execute_file(connection, SqlFile("shop.sql", SHOP))
-        execute_file(connection, SqlFile(str(path), path.read_text()))
+        example = SqlFile(str(path), path.read_text())
+        if path.parent.name == REFUSED and path.stem == "bad":
+            with pytest.raises(SqlFileError, match="could not create unique index"):
+                execute_file(connection, example)
+        else:
+            execute_file(connection, example)

@@ -9,7 +9,7 @@ import pytest
 from rehearse.judge.judge import judge
 from rehearse.model.gates import Gate
 from rehearse.model.verdict import GateResult, GateStatus, Severity, Verdict
-from rehearse.model.waits import ObserverCost
+from rehearse.model.waits import ObserverCost, ResourceSample
 from rehearse.model.workload import SampleColumns
 from tests.judge.build import (
     AX,
@@ -165,6 +165,7 @@ def test_a_failed_gate_gives_a_finding_of_its_rule_that_names_the_statement() ->
         ("duration.projected", "duration"),
         ("wal.bytes", "wal-volume"),
         ("wal.projected", "wal-volume"),
+        ("disk.peak", "disk-headroom"),
         ("throughput", "latency"),
         ("latency.avg", "latency"),
         ("errors.count", "errors"),
@@ -174,7 +175,8 @@ def test_a_failed_gate_gives_a_finding_of_its_rule_that_names_the_statement() ->
 )
 def test_every_metric_has_a_rule(metric: str, rule: str) -> None:
     impossible = gate(metric, ">", 1e12)
-    judgement = judge(record(RUN, gates=(impossible,)), quiet(RUN))
+    sizes = tuple(ResourceSample(at_ns, database_bytes=9_000) for at_ns in (START - 1, end_of(RUN)[1]))
+    judgement = judge(with_trial(record(RUN, gates=(impossible,)), resources=sizes), quiet(RUN))
     assert judgement.verdict is Verdict.NO_GO
     assert {f.rule for f in judgement.findings if f.severity is Severity.FAILURE} == {rule}
 

@@ -14,7 +14,7 @@ from rehearse.judge.judge import judge
 from rehearse.judge.metrics import nearest_rank
 from rehearse.judge.traffic import Traffic
 from rehearse.model.gates import METRICS
-from rehearse.model.migration import Effects, MigrationRun
+from rehearse.model.migration import Effects, MigrationRun, TableWork
 from rehearse.model.record import Phase, RunRecord
 from rehearse.model.verdict import Unit
 from rehearse.model.waits import Blocker, LockWait, Party, ResourceSample, Role
@@ -44,6 +44,8 @@ from tests.judge.build import (
 )
 
 INSTANT = statement("ALTER TABLE orders ADD COLUMN a int", lock(ORDERS, AX))
+# measured by trials that are made on request
+OF_OTHER_TRIALS = {"disk.projected", "replica.lag.max", "replica.lag.bytes", "replica.conflicts"}
 
 
 def measured(made: RunRecord, traffic: SampleColumns | None) -> dict[str, float | None]:
@@ -61,13 +63,17 @@ def test_nearest_rank_is_the_smallest_value_not_below_its_share(values: list[flo
 
 def test_every_metric_is_there_for_every_phase_with_its_unit() -> None:
     run = migration(INSTANT)
-    metrics = dict(judge(record(run), quiet(run)).metrics)
+    sizes = tuple(ResourceSample(START + at * S, database_bytes=9_000) for at in (-1, 3))
+    metrics = dict(judge(with_trial(record(run), resources=sizes), quiet(run)).metrics)
     for kind in METRICS:
         names = [kind.name]
         if "phase" in kind.selectors:
             names += [f"{kind.name}{{phase={phase.value}}}" for phase in Phase]
         for name in names:
             quantity = metrics[name]
+            if kind.name in OF_OTHER_TRIALS:
+                assert quantity is None, name
+                continue
             assert quantity is not None, name
             assert quantity.unit is kind.unit
     assert metrics["latency.p99{phase=migration,script=place_order}"]
@@ -210,6 +216,25 @@ def test_the_log_positions_stand_in_where_a_statement_was_not_measured() -> None
     assert metrics["wal.bytes"] == 500
     assert metrics["wal.projected"] is None
     assert measured(record(run), quiet(run))["wal.bytes"] is None
+
+
+def test_the_disk_s_peak_is_what_was_sampled_or_what_one_transaction_wrote_anew() -> None:
+    rewrite = Effects(locks=(lock(ORDERS, AX),), rewritten=(TableWork(ORDERS, 1000, 700),))
+    run = migration(replace(INSTANT, effects=rewrite))
+    end_ns = end_of(run)[0]
+
+    def peak(*sizes: tuple[int, int, int]) -> float | None:
+        samples = tuple(
+            ResourceSample(at_ns, database_bytes=size, temporary_bytes=temporary)
+            for at_ns, size, temporary in sizes
+        )
+        return measured(with_trial(record(run), resources=samples), quiet(run))["disk.peak"]
+
+    before, during, after = (START - S, 10_000, 0), (START + 1, 10_900, 400), (end_ns + S, 10_100, 0)
+    assert peak(before, during, after) == 1_300
+    assert peak(before, after) == 700
+    assert peak(before, during) is None
+    assert peak(during, after) is None
 
 
 def test_columns_of_different_length_are_refused() -> None:

@@ -156,6 +156,7 @@ DAMAGES: dict[str, Damage] = {
     "no driver health": trial(driver=None),
     "a driver behind": trial(driver=replace(DRIVER, finished_baseline=1200)),
     "a late driver": trial(driver=replace(DRIVER, lag_p99_ns=300 * MS)),
+    "a driver with no time to spare": trial(driver=replace(DRIVER, cpu_share=0.97)),
     "a driver with nothing to send": trial(driver=replace(DRIVER, skipped=100)),
     "no phases": trial(phases=()),
     "no baseline": without_phase(Phase.BASELINE),

@@ -375,3 +375,21 @@ def test_states_are_announced_and_files_do_not_share_settings(shop: Target) -> N
     assert [s.lock_timeout_ms for s in run.statements] == [0, 1000, 0]
     assert [(s.file, s.line) for s in run.statements] == [("a.sql", 1), ("a.sql", 1), ("b.sql", 1)]
     assert seen[0].pid is not None
+
+
+def test_a_lock_in_a_block_that_commits_is_held_for_its_longest_transaction_only(migrate: Migrate) -> None:
+    text = """DO $$ BEGIN
+      LOCK TABLE orders IN ACCESS EXCLUSIVE MODE; PERFORM pg_sleep(0.1); COMMIT;
+      LOCK TABLE orders IN SHARE MODE; PERFORM pg_sleep(0.4); COMMIT;
+      LOCK TABLE customers IN SHARE MODE; COMMIT; PERFORM pg_sleep(0.5); COMMIT;
+    END $$"""
+    (statement,) = migrate(text).statements
+    assert statement.effects is not None
+    locks = {(str(lock.relation), lock.mode): lock for lock in statement.effects.locks}
+    exclusive = locks["orders", LockMode.ACCESS_EXCLUSIVE]
+    share = locks["orders", LockMode.SHARE]  # weaker, but held for longer
+    whole_ns = statement.ended_ns - statement.started_ns
+    for lock, least_ns in ((exclusive, 100_000_000), (share, 400_000_000)):
+        assert lock.span_ns is not None
+        start_ns, end_ns = lock.span_ns
+        assert least_ns <= end_ns - start_ns <= whole_ns - 300_000_000

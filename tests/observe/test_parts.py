@@ -14,8 +14,16 @@ from rehearse.model.locks import LockMode
 from rehearse.model.migration import MigrationState, Statement, StatementOutcome
 from rehearse.model.waits import Blocker, LockWait, Party, Role
 from rehearse.observe.clock import ClockBounds
-from rehearse.observe.cost import CostMeter
-from rehearse.observe.pace import CALM_NS, DENSE_NS, WATCHFUL_NS, Situation, interval_ns
+from rehearse.observe.cost import LAPSE_LIMIT_NS, CostMeter
+from rehearse.observe.pace import (
+    CALM_NS,
+    DENSE_NS,
+    FURTHEST_NS,
+    SUSPICIOUS_AGE_NS,
+    WATCHFUL_NS,
+    Situation,
+    interval_ns,
+)
 from rehearse.observe.party import ScriptNames, party
 from rehearse.observe.resources import MOST_KEPT, ResourceLog
 from rehearse.observe.waits import behind_migration, longest_wait_behind_migration, migration_wait_ns
@@ -38,19 +46,42 @@ def before(ms: int) -> int:
         (Situation(NOW, statement_started_ns=before(1)), WATCHFUL_NS),
         (Situation(NOW, statement_started_ns=before(11)), DENSE_NS),
         (Situation(NOW, blocked=1), DENSE_NS),
-        (Situation(NOW, blocked=1, cost_ns=10 * MS), 120 * MS),
-        (Situation(NOW, blocked=1, cost_ns=10 * MS, statement_started_ns=before(500)), WATCHFUL_NS),
-        (Situation(NOW, blocked=1, cost_ns=900 * MS), CALM_NS),
+        (Situation(NOW, statement_started_ns=before(251)), WATCHFUL_NS),
+        (Situation(NOW, blocked=1, statement_started_ns=before(251)), DENSE_NS),
+        (Situation(NOW, blocked=1, cost_ns=2 * MS), 24 * MS),
+        (Situation(NOW, blocked=1, cost_ns=900 * MS), FURTHEST_NS),
     ],
 )
 def test_pace(situation: Situation, expected_ns: int) -> None:
     assert interval_ns(situation) == expected_ns
 
 
-def test_one_sample_in_ten_parts_of_time_at_most_while_the_migration_does_nothing() -> None:
-    for cost_ms in range(1, 21):
-        interval = interval_ns(Situation(NOW, blocked=5, cost_ns=cost_ms * MS))
-        assert cost_ms * MS <= interval * 0.1
+@given(
+    oldest_ms=st.none() | st.integers(21, 5_000),
+    statement_ms=st.none() | st.integers(0, 5_000),
+    blocked=st.integers(0, 3),
+    in_vain=st.integers(0, 20),
+    cost_ms=st.integers(0, 500),
+)
+def test_where_somebody_may_wait_no_wait_of_a_tenth_of_a_second_falls_between_two_samples(
+    oldest_ms: int | None, statement_ms: int | None, blocked: int, in_vain: int, cost_ms: int
+) -> None:
+    situation = Situation(
+        NOW,
+        oldest_in_flight_ns=None if oldest_ms is None else before(oldest_ms),
+        statement_started_ns=None if statement_ms is None else before(statement_ms),
+        blocked=blocked,
+        in_vain=in_vain,
+        cost_ns=cost_ms * MS,
+    )
+    waits = oldest_ms is not None or statement_ms is not None or blocked
+    assert interval_ns(situation) + LAPSE_LIMIT_NS < 100 * MS if waits else interval_ns(situation) == CALM_NS
+
+
+@pytest.mark.parametrize("cost_ms", [0, 2, 500])
+def test_nor_does_one_that_has_just_begun(cost_ms: int) -> None:
+    noticed = Situation(NOW, oldest_in_flight_ns=NOW - SUSPICIOUS_AGE_NS - 1, cost_ns=cost_ms * MS)
+    assert SUSPICIOUS_AGE_NS + interval_ns(noticed) + LAPSE_LIMIT_NS < 100 * MS
 
 
 @pytest.mark.parametrize(
@@ -98,6 +129,16 @@ def test_gaps_are_counted_to_the_end() -> None:
     assert cost.share == pytest.approx(0.501)
 
 
+def test_a_lapse_is_a_stretch_in_which_the_observer_did_not_get_to_run() -> None:
+    meter = CostMeter(0)
+    for now_ms in (10, 20, 80, 140, 160, 200, 320, 340):
+        meter.awake(now_ms * MS)
+    cost = meter.cost(360 * MS)
+    assert cost.lapses == ((20 * MS, 140 * MS), (200 * MS, 320 * MS))
+    assert (cost.lapsed_ns, cost.lapse_limit_ns) == (240 * MS, LAPSE_LIMIT_NS)
+    assert meter.cost(420 * MS).lapses[-1] == (360 * MS, 420 * MS)
+
+
 @dataclass
 class Source:
     states: int = 0
@@ -111,9 +152,9 @@ class Source:
             raise InsufficientPrivilege
         return ServerState(self.states, 1, 0)
 
-    def database_bytes(self) -> int:
+    def disk_bytes(self) -> tuple[int, int | None]:
         self.sizes += 1
-        return 5
+        return 5, 2
 
 
 def test_resources_are_taken_four_times_a_second_and_thinned_out_in_the_long_run() -> None:

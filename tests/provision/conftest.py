@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rehearse.errors import ProvisionError
+from rehearse.model.target import EngineName
 from rehearse.provision.engine import engine_client
+from tests.provision.mysql_programs import programs_of
 
 # With this set, a machine without a container engine fails the tests instead of skipping some.
 CONTAINERS_REQUIRED = os.environ.get("REHEARSE_REQUIRE_CONTAINERS") == "1"
@@ -37,3 +41,26 @@ def container_images() -> frozenset[str]:
         if CONTAINERS_REQUIRED:
             pytest.fail(f"REHEARSE_REQUIRE_CONTAINERS=1, but {error}")
         pytest.skip(str(error))
+
+
+MYSQL_IMAGES = {EngineName.MYSQL: "mysql:9.7", EngineName.MARIADB: "mariadb:11.8"}
+
+
+@pytest.fixture(scope="session")
+def mysql_bindir(container_images: frozenset[str]) -> Iterator[Callable[[EngineName], Path]]:
+    """The programs of a MySQL or a MariaDB server, taken out of its image when first asked for."""
+    # not a fixture's usual place, where a server's unprivileged user may not look
+    directory = Path(tempfile.mkdtemp(prefix="programs-"))
+    found: dict[EngineName, Path] = {}
+
+    def of(engine: EngineName) -> Path:
+        if engine not in found:
+            image = MYSQL_IMAGES[engine]
+            assert image in container_images
+            (directory / engine.value).mkdir()
+            found[engine] = programs_of(image, directory / engine.value)
+        return found[engine]
+
+    directory.chmod(0o755)
+    yield of
+    shutil.rmtree(directory)

@@ -66,6 +66,10 @@ def hold(kind: str, server: Server) -> None:
     elif kind == "leave":
         announce(server)
         return
+    elif kind == "standby":
+        with server.standby() as standby:
+            announce(server, standby=standby.pid, copy=str(standby.data_directory))
+            time.sleep(FOR_EVER)
     else:
         announce(server)
     time.sleep(FOR_EVER)

@@ -17,7 +17,7 @@ import pytest
 from rehearse.engines.postgres.connect import connect
 from rehearse.errors import InputError, ProvisionError
 from rehearse.model.scenario import DatabaseSpec
-from rehearse.provision import Server, cluster, machine, provision
+from rehearse.provision import Server, cluster, machine, own, provision
 from rehearse.provision.binaries import (
     Installation,
     embedded_installation,
@@ -50,8 +50,8 @@ def test_a_port_that_was_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyP
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = [taken.getsockname()[1], cluster.free_port()]
-        monkeypatch.setattr(cluster, "free_port", lambda: ports.pop(0))
+        ports = [taken.getsockname()[1], own.free_port()]
+        monkeypatch.setattr(own, "free_port", lambda: ports.pop(0))
         with provision(DatabaseSpec()) as server:
             assert server.target.port != taken.getsockname()[1]
             assert server.alive()

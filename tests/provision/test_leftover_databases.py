@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from rehearse.acts.loading import BASE, PREVIEW
+from rehearse.acts.trial import TRIAL
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import RUN_DATABASES, create_database, drop_database
 from rehearse.errors import NotDisposableError
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import Target
 from rehearse.provision import Server, dsn, provision
-from rehearse.rehearsal import TRIAL
 
 
 @contextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from rehearse.engines.postgres.connect import connect
@@ -16,22 +19,30 @@ from rehearse.errors import (
     EnvironmentFailure,
     InputError,
     NotDisposableError,
+    ProvisionError,
     RehearseError,
     ServerLostError,
 )
 from rehearse.model.scenario import ContainerSpec, DatabaseSpec
-from rehearse.provision import Server, provision
-from rehearse.provision.cluster import OwnServer
+from rehearse.model.target import EngineName, Secret, Target
+from rehearse.provision import Server, cluster, cluster_standby, provision
+from rehearse.provision.binaries import Installation, embedded_installation
 from rehearse.provision.container import ContainerServer
-from rehearse.provision.dsn import ExistingServer
+from rehearse.provision.existing import ExistingServer
+from rehearse.provision.guarded import Guarded
+from rehearse.provision.own import OwnServer
+from rehearse.provision.server import Standby
+from rehearse.provision.standby import StreamingStandby
 from rehearse.provision.table import TABLE
 
 # that each class is a Server, for the type checker
 _own: type[Server] = OwnServer
 _container: type[Server] = ContainerServer
 _existing: type[Server] = ExistingServer
+_standby: type[Standby] = StreamingStandby
 
 CONTAINER = pytest.mark.container
+READY_WITHIN_S = 60  # less than ten, where nothing else keeps the machine busy: `python -m bench start`
 KINDS = ("embedded", "local", "docker:postgres:17", "docker:postgres:18", "dsn")
 PROVISIONERS = [pytest.param(kind, marks=[CONTAINER] if kind.startswith("docker") else []) for kind in KINDS]
 
@@ -77,7 +88,9 @@ def unavailable(reason: str) -> None:
 
 @pytest.fixture(scope="module", params=PROVISIONERS)
 def each(request: pytest.FixtureRequest) -> Iterator[Server]:
+    began = time.monotonic()
     with provided(request.param, request) as server:
+        assert time.monotonic() - began < READY_WITHIN_S
         yield server
 
 
@@ -140,6 +153,100 @@ def test_durability_is_productions(each: Server) -> None:
 
 def test_autovacuum_is_off_and_the_record_says_so(each: Server) -> None:
     assert dict(each.environment.settings)["autovacuum"] == "off"
+
+
+def test_a_standby_follows_dies_alone_and_comes_back(each: Server) -> None:
+    if each.environment.provisioner == "dsn":
+        with pytest.raises(ProvisionError, match=r"gets no standby; .*embedded"):
+            each.standby().__enter__()
+        return
+    with each.standby() as standby, connect(each.target, "rehearse") as connection:
+        assert standby.alive()
+        create_database(each.target, "followed")
+        try:
+            with connect(each.target.on("followed"), "rehearse") as there:
+                there.execute("CREATE TABLE t AS SELECT 1 AS n")
+            assert rows_on(standby, "followed", connection) == (1,)
+            with (
+                connect(standby.target, "rehearse") as reader,
+                pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+            ):
+                reader.execute("CREATE TABLE u ()")
+            assert connection.execute(FOLLOWING).fetchall() == [(standby.name, standby.name)]
+            standby.kill()
+            assert not standby.alive()
+            assert standby.last_words()
+            assert each.alive()
+            with connect(each.target.on("followed"), "rehearse") as there:
+                there.execute("INSERT INTO t VALUES (2)")
+            standby.restart()
+            assert rows_on(standby, "followed", connection) == (2,)
+            target, files = standby.target, standby.data_directory
+        finally:
+            drop_database(each.target, "followed")
+    with pytest.raises(ServerLostError):
+        connect(target, "rehearse")
+    assert files is None or not files.parent.exists()
+    with connect(each.target, "rehearse") as connection:
+        assert connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)
+
+
+FOLLOWING = """
+SELECT application_name, slot_name FROM pg_stat_replication
+JOIN pg_replication_slots ON active_pid = pid WHERE state = 'streaming'
+"""
+
+
+def rows_on(standby: Standby, name: str, primary: psycopg.Connection[Any]) -> tuple[int, ...] | None:
+    """The rows of `t` on the standby, once it has replayed what the primary has written by now."""
+    row = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+    assert row is not None
+    deadline = time.monotonic() + 60
+    with connect(standby.target, "rehearse") as reader:
+        while reader.execute("SELECT pg_last_wal_replay_lsn() < %s::pg_lsn", row).fetchone() != (False,):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    with connect(standby.target.on(name), "rehearse") as reader:
+        return reader.execute("SELECT count(*) FROM t").fetchone()
+
+
+def test_conflicts_on_a_standby_are_seen_and_settings_may_forbid_it() -> None:
+    settings = (("max_standby_streaming_delay", "100ms"), ("max_wal_senders", "2"))
+    with (
+        provision(DatabaseSpec(settings=settings)) as server,
+        connect(server.target, "rehearse") as connection,
+    ):
+        connection.execute("CREATE TABLE t AS SELECT 1 AS n")
+        with server.standby() as standby, connect(standby.target, "rehearse") as reader:
+            shown = [reader.execute(f"SHOW {name}".encode()).fetchone() for name in AS_SHIPPED]
+            assert shown == [("off",), ("",), ("on",)]
+            rows_on(standby, "postgres", connection)
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM t")
+            connection.execute("DROP TABLE t")
+            with pytest.raises(psycopg.OperationalError, match="conflict with recovery"):
+                reader.execute("SELECT pg_sleep(60)")
+            with pytest.raises(InputError, match="max_wal_senders leaves 1 free"):
+                server.standby().__enter__()
+
+
+AS_SHIPPED = ("hot_standby_feedback", "synchronous_standby_names", "hot_standby")
+
+
+def test_programs_without_a_backup_give_a_server_and_no_standby(tmp_path: Path) -> None:
+    wheel = embedded_installation()
+    for name in ("initdb", "postgres"):
+        (tmp_path / name).symlink_to(wheel.bindir / name)
+    install = Installation(tmp_path, tmp_path, (), libraries=wheel.bindir.parent / "lib")
+    with pytest.raises(ProvisionError, match=f"no pg_basebackup in {tmp_path}"):
+        back_up_with(install, tmp_path)
+
+
+def back_up_with(install: Installation, directory: Path) -> None:
+    target = Target(EngineName.POSTGRES, "127.0.0.1", 1, "d", "u", Secret("x"))
+    files = cluster.Cluster(install, directory, None, Secret("x"), {})
+    with Guarded(directory, None) as guarded:
+        cluster_standby.back_up(target, "name", files, guarded)
 
 
 @pytest.mark.parametrize("kind", ["embedded", pytest.param("docker:postgres:18", marks=CONTAINER)])
@@ -212,10 +319,10 @@ def test_a_limit_among_the_settings_is_shown_its_place() -> None:
     ("text", "said"),
     [
         ("", "no such provisioner"),
-        ("podman", "no such provisioner: 'podman'"),
-        ("mysql://u:hunter2@h/d", "no such provisioner: 'mysql'"),
+        ("podman", "no such provisioner for postgres: 'podman'"),
+        ("mysql://u:hunter2@h/d", "no such provisioner for postgres: 'mysql'"),
         ("docker:", "names no image"),
-        ("docker:mysql:9.7", "only PostgreSQL"),
+        ("docker:mysql:9.7", "docker:mysql:9.7 does not look like an image of postgres"),
         ("local:", "names no directory"),
         ("local:/nope/bin", "no initdb and no postgres in /nope/bin"),
         ("postgresql://u:hunter2@h/d", "--disposable d"),
@@ -241,6 +348,12 @@ def test_no_engine_is_one_line_with_its_mend(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(RehearseError, match=r"no container engine answers: unix:.* does not exist; install"):
         provision(DatabaseSpec(provision="docker:postgres:17")).__enter__()
+
+
+@pytest.mark.parametrize("text", ["embedded", "postgresql://u@h/d", "host=h"])
+def test_an_engine_is_not_given_another_ones_provisioner(text: str) -> None:
+    with pytest.raises(InputError, match=r"no such provisioner for mysql: .*mysql://USER"):
+        provision(DatabaseSpec(engine=EngineName.MYSQL, provision=text))
 
 
 def test_every_entry_of_the_table_is_under_contract() -> None:

@@ -141,6 +141,9 @@ GOOD = DatabaseState(
     [
         (dataclasses.replace(GOOD, in_recovery=True), "not-in-recovery"),
         (dataclasses.replace(GOOD, standbys=1), "no-standbys"),
+        (dataclasses.replace(GOOD, slots=1), "no-slots"),
+        (dataclasses.replace(GOOD, of_the_server=True, marked=True), "not-the-servers-own"),
+        (dataclasses.replace(GOOD, prepared=1, marked=True), "no-prepared"),
         (dataclasses.replace(GOOD, sessions_here=1), "no-sessions"),
         (dataclasses.replace(GOOD, objects=1), "empty-or-marked"),
         (dataclasses.replace(GOOD, objects=1, marked=True), None),

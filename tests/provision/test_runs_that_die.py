@@ -6,15 +6,23 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from rehearse.provision.clean import clean
 from rehearse.provision.engine import engine_client
+from tests.provision.deaths import (
+    MOMENTS,
+    containers_of,
+    dying,
+    place,
+    shared_memory,
+    wait_for_nothing,
+)
 from tests.provision.runs import SLEEPS, Run, gone, running, until, write_case
 
 
@@ -28,11 +36,6 @@ def base() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def containers_of(pid: int) -> list[Any]:
-    with engine_client() as client:
-        return list(client.containers.list(all=True, filters={"label": f"rehearse.pid={pid}"}))
-
-
 def postmaster(run: Run) -> int:
     return next(
         p.pid
@@ -40,14 +43,6 @@ def postmaster(run: Run) -> int:
         if p.name() == "postgres"
         and p.ppid() in {q.pid for q in run.processes() if "warden" in str(q.cmdline())}
     )
-
-
-def in_provision(run: Run) -> None:
-    until(lambda: bool(run.record()), 30)
-
-
-def in_load(run: Run) -> None:
-    run.wait_for("load")
 
 
 def in_baseline(run: Run) -> None:
@@ -58,19 +53,22 @@ def in_migration(run: Run) -> None:
     run.wait_for("migration")
 
 
-@pytest.mark.parametrize("moment", [in_provision, in_load, in_baseline, in_migration])
-def test_kill_9_in_any_stage_leaves_the_record_alone(
-    moment: Callable[[Run], None], tmp_path: Path, base: Path
-) -> None:
-    rows = "500k" if moment is in_load else "20k"
-    with running(write_case(tmp_path, up=SLEEPS, rows=rows, baseline="1s"), base) as run:
-        moment(run)
-        left = run.processes()
-        run.child.kill()
-        run.child.wait()
-        until(lambda: gone(left) and not any(base.iterdir()), 10)
-        assert run.record()["stage"] == moment.__name__.removeprefix("in_")
-        assert run.record()["judgement"] is None
+def test_kill_9_in_every_stage_leaves_the_record_alone() -> None:
+    """All at once: each run has a directory of its own, and none is there to measure anything."""
+    before = shared_memory()
+    with place() as directory, ExitStack() as stack:
+        runs: list[tuple[str, Run]] = []
+        for number, (stage, delay_s) in enumerate(MOMENTS):
+            folder = directory / str(number)
+            folder.mkdir()
+            folder.chmod(0o711)
+            runs.append((stage, stack.enter_context(dying(stage, delay_s, folder))))
+        for stage, run in runs:
+            assert run.child.wait(180) == -signal.SIGKILL, (run.folder / "printed").read_text()
+            wait_for_nothing(run.folder / "base", 20)
+            assert run.record()["stage"] == stage
+            assert run.record()["judgement"] is None
+    assert shared_memory() <= before
 
 
 def test_a_server_that_dies_is_said_and_the_record_kept(tmp_path: Path, base: Path) -> None:

@@ -22,10 +22,12 @@ import pytest
 from rehearse.provision.clean import clean
 from rehearse.provision.engine import engine_client
 from rehearse.provision.sweep import sweep_directories
+from tests.provision.deaths import containers_of
 
 HOLDER = Path(__file__).with_name("holder.py")
 ROOT = Path(__file__).parents[2]
 GONE_WITHIN_S = 2.0
+REMOVED_WITHIN_S = 20.0  # half a second on a quiet disk
 
 
 @contextlib.contextmanager
@@ -72,7 +74,31 @@ def everything_under(child: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return all(has_ended(process) for process in processes)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two questions
+        return True
+
+
+def is_warden(process: psutil.Process) -> bool:
+    """A server's workers come and go: one that was listed may have ended since."""
+    try:
+        return "warden.py" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill_and_wait(child: subprocess.Popen[str], servers: list[psutil.Process], base: Path) -> None:
+    """SIGKILL; the servers are gone at once, their wardens when the files are."""
+    wardens = [process for process in servers if is_warden(process)]
+    assert wardens
+    child.kill()
+    until(lambda: gone([process for process in servers if process not in wardens]), GONE_WITHIN_S)
+    until(lambda: gone(wardens) and not any(base.iterdir()), REMOVED_WITHIN_S)
 
 
 def shared_memory() -> set[Path]:
@@ -96,8 +122,7 @@ def test_kill_9_of_us_takes_a_busy_server_along(base: Path) -> None:
         assert any(p.pid == words["pid"] for p in servers)
         assert Path(words["data"]).is_relative_to(base)
         assert shared_memory() - before
-        child.kill()
-        until(lambda: gone(servers) and not any(base.iterdir()), GONE_WITHIN_S)
+        kill_and_wait(child, servers, base)
     assert not unused(shared_memory() - before)
 
 
@@ -106,16 +131,30 @@ def test_kill_9_during_initdb_leaves_nothing(base: Path) -> None:
         until(lambda: any(base.glob("rehearse-*/data/base")), 20)
         servers = everything_under(child)
         assert "initdb" in [process.name() for process in servers]
-        child.kill()
-        until(lambda: gone(servers) and not any(base.iterdir()), GONE_WITHIN_S)
+        kill_and_wait(child, servers, base)
 
 
 def test_kill_9_as_the_server_starts_leaves_nothing(base: Path) -> None:
     with holding("idle", base) as child:
         until(lambda: any(base.glob("rehearse-*/socket/.s.PGSQL.*")), 20)
         servers = everything_under(child)
-        child.kill()
-        until(lambda: gone(servers) and not any(base.iterdir()), GONE_WITHIN_S)
+        kill_and_wait(child, servers, base)
+
+
+def test_kill_9_takes_the_standby_along(base: Path) -> None:
+    with holding("standby", base) as child:
+        words = announcement(child)
+        servers = everything_under(child)
+        assert {words["pid"], words["standby"]} < {p.pid for p in servers}
+        assert len({Path(words[name]).parent for name in ("data", "copy")}) == 2
+        kill_and_wait(child, servers, base)
+
+
+def test_kill_9_during_a_base_backup_leaves_nothing(base: Path) -> None:
+    with holding("standby", base) as child:
+        until(lambda: len([*base.glob("rehearse-*/data/base")]) == 2, 30)
+        servers = everything_under(child)
+        kill_and_wait(child, servers, base)
 
 
 def test_workers_that_outlive_us_do_not_hold_the_server(base: Path) -> None:
@@ -126,7 +165,8 @@ def test_workers_that_outlive_us_do_not_hold_the_server(base: Path) -> None:
         sleepers = [p for p in everything_under(child) if p.name() == "sleep"]
         child.kill()
         try:
-            until(lambda: gone([server]) and not any(base.iterdir()), GONE_WITHIN_S)
+            until(lambda: gone([server]), GONE_WITHIN_S)
+            until(lambda: not any(base.iterdir()), REMOVED_WITHIN_S)
             assert worker.is_running()
         finally:
             for process in (worker, *sleepers):
@@ -213,19 +253,20 @@ def test_it_works_as_an_ordinary_user(base: Path) -> None:
 
 
 @pytest.mark.container
-def test_a_dead_runs_container_is_removed_by_the_next(base: Path, container_images: frozenset[str]) -> None:
+def test_a_dead_runs_containers_are_removed_by_the_next(base: Path, container_images: frozenset[str]) -> None:
     assert "postgres:17" in container_images
-    with holding("idle", base, "docker:postgres:17") as child:
+    with holding("standby", base, "docker:postgres:17") as child:
         announcement(child)
         clean()
-        (name,) = containers_of(child.pid)
+        *containers, network = containers_of(child.pid)
+        assert len(containers) == 2
+        volumes = {mount["Name"] for container in containers for mount in container.attrs["Mounts"]}
         child.kill()
         child.wait()
-        assert f"container {name} (postgres:17)" in clean()
+        removed = clean()
+        assert {f"container {container.name} (postgres:17)" for container in containers} <= set(removed)
+        assert f"network {network.name}" in removed
         assert containers_of(child.pid) == []
-
-
-def containers_of(pid: int) -> list[str]:
-    with engine_client() as client:
-        found = client.containers.list(all=True, filters={"label": f"rehearse.pid={pid}"})
-        return [container.name for container in found]
+        with engine_client() as client:
+            assert not {volume.name for volume in client.volumes.list()} & volumes
+        assert volumes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -79,25 +80,27 @@ def read_run(done: subprocess.CompletedProcess[str]) -> Ran:
     return Ran(done.returncode, document, done.stderr, Path(document["report"]).parent)
 
 
+def rehearse_library(
+    folder: Path,
+    up: str,
+    *,
+    rows: str = "60k",
+    workload: str = "",
+    migration: str = "",
+    more: str = "",
+    scripts: dict[str, str] | None = None,
+) -> Ran:
+    """Rehearse a migration of the library under traffic, in `folder`."""
+    (folder / "schema.sql").write_text((LIBRARY / "schema.sql").read_text())
+    (folder / "up.sql").write_text(up)
+    for name, text in (scripts or {}).items():
+        (folder / name).write_text(text)
+    scenario = folder / "case.toml"
+    scenario.write_text(SCENARIO.format(rows=rows, workload=workload, migration=migration, more=more))
+    return read_run(command("run", scenario, "--json", "--out", folder / "reports", cwd=folder))
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Callable[..., Ran]:
     """Rehearse a migration of the library under traffic."""
-
-    def run(
-        up: str,
-        *,
-        rows: str = "60k",
-        workload: str = "",
-        migration: str = "",
-        more: str = "",
-        scripts: dict[str, str] | None = None,
-    ) -> Ran:
-        (tmp_path / "schema.sql").write_text((LIBRARY / "schema.sql").read_text())
-        (tmp_path / "up.sql").write_text(up)
-        for name, text in (scripts or {}).items():
-            (tmp_path / name).write_text(text)
-        scenario = tmp_path / "case.toml"
-        scenario.write_text(SCENARIO.format(rows=rows, workload=workload, migration=migration, more=more))
-        return read_run(command("run", scenario, "--json", "--out", tmp_path / "reports", cwd=tmp_path))
-
-    return run
+    return functools.partial(rehearse_library, tmp_path)

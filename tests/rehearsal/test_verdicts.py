@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.rehearsal.conftest import Ran
+from tests.rehearsal.conftest import Ran, rehearse_library
 
 GOES = {
     "a nullable column": "ALTER TABLE loans ADD COLUMN renewals int;",
@@ -68,11 +69,22 @@ def test_a_safe_change_goes(case: str, library: Callable[..., Ran]) -> None:
     assert (ran.verdict, ran.exit_code) == ("GO", 0), ran.document["findings"]
 
 
+@pytest.fixture(scope="module")
+def unsafe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
+    """All unsafe changes, three at a time: structure decides, and no noise makes one of them go."""
+    with ThreadPoolExecutor(3) as pool:
+        yield {
+            case: pool.submit(rehearse_library, tmp_path_factory.mktemp("unsafe"), up)
+            for case, (up, _rule, _statement) in FAILS.items()
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", FAILS)
-def test_an_unsafe_change_does_not_go(case: str, library: Callable[..., Ran]) -> None:
-    up, rule, statement = FAILS[case]
-    ran = library(up)
+def test_an_unsafe_change_does_not_go(case: str, unsafe: dict[str, Future[Ran]]) -> None:
+    _up, rule, statement = FAILS[case]
+    ran = unsafe[case].result()
     assert (ran.verdict, ran.exit_code) == ("NO_GO", 1)
     assert rule in ran.rules("failure"), ran.document["findings"]
     finding = ran.finding(rule)
@@ -84,13 +96,20 @@ def test_an_unsafe_change_does_not_go(case: str, library: Callable[..., Ran]) ->
 def test_a_lock_held_for_a_known_time_is_measured_as_that(library: Callable[..., Ran]) -> None:
     ran = library("BEGIN;\nLOCK TABLE loans;\nSELECT pg_sleep(1.5);\nCOMMIT;")
     assert ran.verdict == "NO_GO"
-    assert ran.document["metrics"]["stall.max"] == pytest.approx(1.5, rel=0.05)
+    _begin, lock, sleep, commit = ran.document["statements"]
+    assert sleep["duration_s"] >= 1.5  # a busy machine sleeps longer
+    held = _end_s(commit) - _end_s(lock)
+    assert ran.document["metrics"]["stall.max"] == pytest.approx(held, rel=0.05)
     behind = [
         wait["at_least_s"]
         for wait in ran.document["lock_waits"]
         if wait["waiter"]["role"] == "traffic" and wait["relation"] == "loans"
     ]
-    assert 1.45 <= max(behind) <= 1.5 + 0.02  # the probe between the statements holds it some ms longer
+    assert held - 0.1 <= max(behind) <= held + 0.02
+
+
+def _end_s(statement: dict[str, float]) -> float:
+    return statement["start_s"] + statement["duration_s"]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from rehearse.engines.postgres.frames import framed, prepared, simple
 from rehearse.model.workload import Pool, ScriptSource
 from rehearse.workload.bulk import Blocks, Row, vectorise
 from rehearse.workload.commands import Set, Sql
@@ -72,6 +73,25 @@ def test_every_statement_gets_its_own_parameters(hashed: bool) -> None:
         assert b == again == 2 * a
         assert 0 <= int(second[0] or b"") <= 6
         assert second[1] == b"1000"
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+@pytest.mark.parametrize("literal", [False, True])
+def test_in_envelopes_go_the_same_values(literal: bool, hashed: bool) -> None:
+    more = "\\set c abs(hash(:a)) % 7\n" if hashed else "\\set c 0 - random(0, 6)\n"
+    app = script(
+        f"\\set a random(10, 20)\n{more}\\set n sample(orders.name)\nselect 1;\nselect :a, :c, :n, :rows;"
+    )
+    rng = np.random.default_rng
+    plain = Blocks(app, VARIABLES, Pools([ORDERS], rng(1)), rng(2), literal=literal).rows()
+    envelopes = [simple(), simple()] if literal else [prepared(b"b", 0), prepared(b"s", 4)]
+    framed_rows = Blocks(app, VARIABLES, Pools([ORDERS], rng(1)), rng(2), literal=literal).rows(envelopes)
+    for row, messages in islice(zip(plain, framed_rows, strict=False), 100):
+        assert row is not None
+        assert messages is not None
+        for load, message, envelope in zip(row, messages, envelopes, strict=True):
+            body = load if isinstance(load, bytes) else b"".join(map(framed, load or ()))
+            assert [message] == envelope.sealed([body])
 
 
 def test_a_variable_set_twice_is_what_it_is_at_each_statement() -> None:

@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.databases import create_database, drop_database
 from rehearse.errors import EnvironmentFailure, InputError, SqlFileError
 from rehearse.model.target import Target
 from rehearse.model.workload import DriverHealth, Outcome, Pool, Protocol, SampleColumns, ScriptSource
+from rehearse.provision import Server
 from rehearse.workload.driver import Driver
 from rehearse.workload.script import parse_script
 
@@ -29,8 +25,11 @@ update t set n = n + 1 where id = :id;
 select n from t where id = :id;
 end;
 """
-SESSIONS = "from pg_stat_activity where application_name = 'rehearse-traffic'"
+SESSIONS = (
+    "from pg_stat_activity where application_name = 'rehearse-traffic' and datname = current_database()"
+)
 EVER = (0, 2**62)
+PATIENCE_S = 60.0  # for what takes a fraction of a second on a machine that has nothing else to do
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,32 @@ class Ran:
         return (ended - np.frombuffer(self.samples.scheduled_ns, dtype=np.int64)) / 1e9
 
 
+@pytest.fixture(scope="module")
+def own_database(server: Server) -> Iterator[Target]:
+    """One for all tests here: making one takes longer than most of them."""
+    create_database(server.target, "driver")
+    yield server.target.on("driver")
+    drop_database(server.target, "driver")
+
+
 @pytest.fixture
-def table(database: Target) -> Target:
+def table(own_database: Target) -> Target:
+    """A table as if nobody had ever done anything to it; those who did have gone."""
+    until(lambda: fetch(own_database, f"select count(*) {SESSIONS}") == [(0,)])
     execute(
-        database,
+        own_database,
+        "drop table if exists t",
         "create table t (id int primary key, n int not null default 0, payload text)",
         "insert into t select i, 0, 'p' || i from generate_series(1, 100) i",
     )
-    return database
+    return own_database
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def password_of(target: Target) -> str:
@@ -98,15 +115,15 @@ def run(
     spool: Path,
     load: Load,
     *texts: str,
-    seconds: float = 0.6,
-    meanwhile: Callable[[], None] = lambda: None,
-    drain_s: float = 5.0,
+    seconds: float = 0.4,
+    meanwhile: Callable[[Driver], None] = lambda _driver: None,
+    drain_s: float = PATIENCE_S,
     pools: Sequence[Pool] = (),
 ) -> Ran:
     driver = make(target, spool, load, *texts, pools=pools)
     try:
         zero_ns = driver.start()
-        meanwhile()
+        meanwhile(driver)
         time.sleep(max(0.0, seconds - (time.monotonic_ns() - zero_ns) / 1e9))
         stopped_ns = time.monotonic_ns()
         samples = driver.stop(drain_s)
@@ -115,155 +132,8 @@ def run(
         driver.abort()
 
 
-@pytest.mark.parametrize(
-    ("protocol", "processes"), [(Protocol.PREPARED, 2), (Protocol.EXTENDED, 1), (Protocol.SIMPLE, 1)]
-)
-def test_every_transaction_that_was_due_is_answered(
-    table: Target, tmp_path: Path, protocol: Protocol, processes: int
-) -> None:
-    ran = run(table, tmp_path, Load(processes=processes, protocol=protocol, clients=5), READ, WRITE)
-    samples = ran.samples
-    assert 80 < len(samples) < 170
-    assert ran.outcomes == {Outcome.OK: len(samples)}
-    assert samples.scripts == ("s0", "s1")
-    assert fetch(table, "select sum(n) from t") == [(samples.script.count(1),)]
-    scheduled, started, ended = samples.scheduled_ns, samples.started_ns, samples.ended_ns
-    assert list(scheduled) == sorted(scheduled)
-    assert all(ran.zero_ns <= a <= b < c for a, b, c in zip(scheduled, started, ended, strict=True))
-    assert max(scheduled) <= ran.stopped_ns + 10_000_000
-    assert (ran.health.offered, ran.health.finished) == (len(samples), len(samples))
-    assert (ran.health.processes, ran.health.clients) == (processes, 5)
-    assert 0 < ran.health.lag_p50_ns < 20_000_000
-
-
-def test_a_closed_loop_keeps_every_client_busy(table: Target, tmp_path: Path) -> None:
-    ran = run(table, tmp_path, Load(rate=None, clients=3), READ)
-    assert len(ran.samples) > 300
-    assert list(ran.samples.scheduled_ns) == list(ran.samples.started_ns)
-
-
-def test_a_lock_shows_as_long_as_it_lasts(table: Target, tmp_path: Path) -> None:
-    def lock() -> None:
-        time.sleep(0.3)
-        execute(table, "begin", "lock table t in access exclusive mode", "select pg_sleep(1.5)", "commit")
-
-    ran = run(table, tmp_path, Load(processes=2), READ, seconds=2.2, meanwhile=lock)
-    assert ran.outcomes == {Outcome.OK: len(ran.samples)}
-    assert 1.4 < ran.latency_s().max() < 2.2
-    waited = ran.latency_s() > 0.1
-    assert 0.4 < waited.mean() < 0.9  # all that came meanwhile, and not just one a connection
-    assert ran.health.peak_queue > 100
-    assert ran.health.lag_max_ns < 500_000_000  # queueing behind the lock is not the driver's lag
-
-
-def test_what_is_going_on_is_seen_while_it_goes_on(table: Target, tmp_path: Path) -> None:
-    driver = make(table, tmp_path, Load(processes=2), READ)
-    assert driver.live().due == 0
-    try:
-        driver.start()
-        assert len(driver.pids()) == 4
-        pids = fetch(table, f"select pid {SESSIONS}")
-        with connect(table, "rehearse") as connection:
-            time.sleep(0.4)
-            before = driver.live()
-            with connection.transaction():
-                connection.execute("lock table t in access exclusive mode")
-                time.sleep(0.4)
-                during, now = driver.live(), time.monotonic_ns()
-        assert driver.pids() == {row[0] for row in pids}
-        assert before.finished > 20
-        assert before.failed == before.queued == 0
-        assert 60 < before.rate < 500
-        assert before.p99_ns is not None
-        assert during.in_flight == 4
-        assert during.queued > 20
-        assert during.due >= during.finished + during.in_flight + during.queued - 5
-        assert during.oldest_in_flight_ns is not None
-        assert 0.25e9 < now - during.oldest_in_flight_ns < 0.45e9
-        driver.stop(5)
-    finally:
-        driver.abort()
-
-
-def test_terminated_sessions_come_back(table: Target, tmp_path: Path) -> None:
-    def terminate() -> None:
-        time.sleep(0.3)
-        execute(table, f"select pg_terminate_backend(pid) {SESSIONS}")
-
-    ran = run(table, tmp_path, Load(processes=2), WRITE, seconds=1.2, meanwhile=terminate)
-    assert set(ran.outcomes) <= {Outcome.OK, Outcome.CONNECTION_LOST}
-    assert ran.outcomes[Outcome.CONNECTION_LOST] <= 4
-    assert ran.health.reconnects == 4
-    assert max(ran.samples.ended_ns) > ran.zero_ns + 1_000_000_000
-    assert ran.outcomes[Outcome.OK] > 150
-
-
-def test_an_error_ends_its_transaction_and_nothing_else(table: Target, tmp_path: Path) -> None:
-    text = (
-        "\\set id random(1, 2)\nbegin;\nupdate t set n = n + 1 where id = :id;\nselect 1 / (:id - 1);\nend;"
-    )
-    ran = run(table, tmp_path, Load(), text)
-    assert set(ran.outcomes) == {Outcome.OK, Outcome.ERROR}
-    assert ran.errors == {"22012": ran.outcomes[Outcome.ERROR]}
-    assert {
-        statement
-        for statement, outcome in zip(ran.samples.statement, ran.samples.outcome, strict=True)
-        if outcome
-    } == {2}
-    assert fetch(table, "select sum(n), max(n) filter (where id = 1) from t") == [
-        (ran.outcomes[Outcome.OK], 0)
-    ]
-
-
-def test_a_changed_result_type_fails_once_a_connection(table: Target, tmp_path: Path) -> None:
-    def change() -> None:
-        time.sleep(0.3)
-        execute(table, "alter table t add column extra int")
-
-    text = "\\set id random(1, 100)\nselect * from t where id = :id;"
-    ran = run(table, tmp_path, Load(), text, meanwhile=change, seconds=1.0)
-    assert ran.errors == {"0A000": 4}
-    assert ran.outcomes[Outcome.OK] > 100
-
-
-def test_statements_that_are_gone_are_prepared_again(table: Target, tmp_path: Path) -> None:
-    ran = run(table, tmp_path, Load(clients=1, rate=100), READ, "deallocate all;", seconds=0.8)
-    assert set(ran.errors) == {"26000"}
-    assert ran.outcomes[Outcome.OK] > 30
-
-
-def test_a_missing_column_is_reported_as_such_until_it_is_back(table: Target, tmp_path: Path) -> None:
-    def rename() -> None:
-        time.sleep(0.3)
-        execute(table, "alter table t rename payload to body")
-        execute(table, f"select pg_terminate_backend(pid) {SESSIONS}")
-        time.sleep(0.4)
-        execute(table, "alter table t rename body to payload")
-        time.sleep(0.4)
-
-    ran = run(table, tmp_path, Load(), READ, meanwhile=rename)
-    assert ran.errors["42703"] > 20  # the connections made anew could not prepare it either
-    last = [outcome for outcome, due in zip(ran.samples.outcome, ran.samples.scheduled_ns, strict=True)][-20:]
-    assert set(last) == {Outcome.OK}
-
-
-def test_what_does_not_end_in_time_is_unfinished(table: Target, tmp_path: Path) -> None:
-    with connect(table, "rehearse") as connection:
-
-        def lock() -> None:
-            connection.execute("begin; lock table t in access exclusive mode")
-
-        ran = run(table, tmp_path, Load(rate=100), READ, drain_s=0.3, meanwhile=lock)
-        blocked = fetch(table, f"select count(*) {SESSIONS} and wait_event_type = 'Lock'")
-    assert ran.outcomes[Outcome.UNFINISHED] > 30
-    unfinished = [place for place, outcome in enumerate(ran.samples.outcome) if outcome == Outcome.UNFINISHED]
-    assert sum(ran.samples.started_ns[place] > 0 for place in unfinished) == 4
-    assert min(ran.samples.ended_ns[place] for place in unfinished) >= ran.stopped_ns + 290_000_000
-    assert blocked == [(0,)]  # and nobody is left waiting on the server
-
-
-def test_scripts_with_conditions_results_and_pipelines(table: Target, tmp_path: Path) -> None:
-    text = """\\set id random(1, 100)
+DIVIDE = "\\set id random(1, 2)\nbegin;\nupdate t set n = n + 1 where id = :id;\nselect 1 / (:id - 1);\nend;"
+CONDITIONS = """\\set id random(3, 100)
 select id % 2 as odd, payload from t where id = :id \\gset got_
 \\if :got_odd = 1
 update t set n = n + 1 where id = :id and payload = :got_payload;
@@ -277,27 +147,184 @@ select 1;
 \\endpipeline
 \\endif
 """
-    ran = run(table, tmp_path, Load(), text)
-    assert ran.outcomes == {Outcome.OK: len(ran.samples)}
+NO_ROW = "begin;\nselect n from t where id = 0 \\gset\nend;"
+PIPED = "begin;\n\\startpipeline\nselect 1;\nselect 1 / 0;\nselect 2;\n\\endpipeline\nend;"
+
+# where the connection might be encrypted, libpq reads and writes, and we do not
+PERHAPS_ENCRYPTED = (("gssencmode", "prefer"),)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "processes", "options"),
+    [
+        (Protocol.PREPARED, 2, ()),
+        (Protocol.EXTENDED, 1, PERHAPS_ENCRYPTED),
+        (Protocol.SIMPLE, 1, PERHAPS_ENCRYPTED),
+    ],
+)
+def test_every_transaction_that_was_due_is_answered(
+    table: Target, tmp_path: Path, protocol: Protocol, processes: int, options: tuple[tuple[str, str], ...]
+) -> None:
+    table = replace(table, options=(*table.options, *options))
+    ran = run(table, tmp_path, Load(processes=processes, protocol=protocol, clients=5), READ, WRITE)
+    samples = ran.samples
+    assert len(samples) > 40
+    assert ran.outcomes == {Outcome.OK: len(samples)}
+    assert samples.scripts == ("s0", "s1")
+    assert fetch(table, "select sum(n) from t") == [(samples.script.count(1),)]
+    scheduled, started, ended = samples.scheduled_ns, samples.started_ns, samples.ended_ns
+    assert list(scheduled) == sorted(scheduled)
+    assert all(ran.zero_ns <= a <= b < c for a, b, c in zip(scheduled, started, ended, strict=True))
+    assert max(scheduled) <= ran.stopped_ns + 1_000_000_000
+    assert (ran.health.offered, ran.health.finished) == (len(samples), len(samples))
+    assert (ran.health.processes, ran.health.clients) == (processes, 5)
+    assert 0 < ran.health.lag_p50_ns < 200_000_000
+
+
+def test_a_closed_loop_keeps_every_client_busy(table: Target, tmp_path: Path) -> None:
+    ran = run(table, tmp_path, Load(rate=None, clients=3), READ)
+    assert len(ran.samples) > 100
+    assert list(ran.samples.scheduled_ns) == list(ran.samples.started_ns)
+
+
+def test_a_lock_shows_as_long_as_it_lasts_and_while_it_does(table: Target, tmp_path: Path) -> None:
+    driver = make(table, tmp_path, Load(processes=2), READ)
+    assert driver.live().due == 0
+    try:
+        driver.start()
+        assert len(driver.pids()) == 4
+        pids = fetch(table, f"select pid {SESSIONS}")
+        with connect(table, "rehearse") as connection:
+            until(lambda: driver.live().finished > 40)
+            before = driver.live()
+            with connection.transaction():
+                connection.execute("lock table t in access exclusive mode")
+                held_ns = time.monotonic_ns()
+                time.sleep(0.8)
+                until(lambda: driver.live().queued > 100 and driver.live().in_flight == 4)
+                during, now_ns = driver.live(), time.monotonic_ns()
+        assert driver.pids() == {row[0] for row in pids}
+        samples = driver.stop(PATIENCE_S)
+        health = driver.health(EVER)
+    finally:
+        driver.abort()
+    assert before.failed == 0
+    assert 0 < before.rate < 500
+    assert before.p99_ns is not None
+    assert during.due >= during.finished + during.in_flight + during.queued - 10
+    assert during.oldest_in_flight_ns is not None
+    assert during.oldest_in_flight_ns < now_ns - 500_000_000
+    assert set(samples.outcome) == {Outcome.OK}
+    due, ended = (np.frombuffer(column, np.int64) for column in (samples.scheduled_ns, samples.ended_ns))
+    meanwhile = (due > held_ns) & (due < now_ns)
+    assert meanwhile.sum() > 100  # all that came meanwhile, and not just one a connection
+    assert (ended[meanwhile] > now_ns).all()
+    assert (ended - due).max() >= 0.9 * (now_ns - held_ns)
+    assert health.peak_queue > 100
+    assert health.lag_p50_ns < 200_000_000  # queueing behind the lock is not the driver's lag
+
+
+@pytest.mark.parametrize("options", [(), PERHAPS_ENCRYPTED])
+def test_terminated_sessions_come_back(
+    table: Target, tmp_path: Path, options: tuple[tuple[str, str], ...]
+) -> None:
+    table = replace(table, options=(*table.options, *options))
+
+    def terminate(driver: Driver) -> None:
+        until(lambda: driver.live().finished > 20)
+        execute(table, f"select pg_terminate_backend(pid) {SESSIONS}")
+        before = driver.live().finished
+        until(lambda: driver.live().finished > before + 50 and len(driver.pids()) == 4)
+
+    ran = run(table, tmp_path, Load(processes=2), WRITE, meanwhile=terminate)
+    assert set(ran.outcomes) <= {Outcome.OK, Outcome.CONNECTION_LOST}
+    assert ran.outcomes[Outcome.CONNECTION_LOST] <= 4
+    assert ran.health.reconnects == 4
+    assert ran.outcomes[Outcome.OK] > 70
+
+
+@pytest.mark.parametrize("options", [(), PERHAPS_ENCRYPTED])
+def test_an_error_ends_its_transaction_and_nothing_else(
+    table: Target, tmp_path: Path, options: tuple[tuple[str, str], ...]
+) -> None:
+    table = replace(table, options=(*table.options, *options))
+    ran = run(table, tmp_path, Load(), DIVIDE, CONDITIONS, NO_ROW, PIPED)
+    samples = ran.samples
+    ends = Counter(
+        (script, samples.sqlstates[state] if state >= 0 else "", statement)
+        for script, state, statement in zip(samples.script, samples.sqlstate, samples.statement, strict=True)
+    )
+    assert set(ends) == {(0, "", -1), (0, "22012", 2), (1, "", -1), (2, "P0002", 1), (3, "22012", 2)}
+    assert set(ran.outcomes) == {Outcome.OK, Outcome.ERROR}
+    assert fetch(table, "select sum(n), max(n) filter (where id = 1) from t where id < 3") == [
+        (ends[0, "", -1], 0)
+    ]
     ((odd, even),) = fetch(
-        table, "select sum(n) filter (where id % 2 = 1), sum(n) filter (where id % 2 = 0) from t"
+        table,
+        "select sum(n) filter (where id % 2 = 1), sum(n) filter (where id % 2 = 0) from t where id > 2",
     )
     assert isinstance(odd, int)
     assert isinstance(even, int)
     assert odd > 0 > even
 
 
-def test_a_capture_without_its_row_is_an_error_of_the_application(table: Target, tmp_path: Path) -> None:
-    ran = run(table, tmp_path, Load(), "begin;\nselect n from t where id = 0 \\gset\nend;")
-    assert ran.errors == {"P0002": len(ran.samples)}
-    assert set(ran.samples.statement) == {1}
+def test_a_changed_result_type_fails_once_a_connection(table: Target, tmp_path: Path) -> None:
+    def change(driver: Driver) -> None:
+        until(lambda: driver.live().finished > 30)  # so that each connection has been used
+        execute(table, "alter table t add column extra int")
+        before = driver.live().finished
+        until(lambda: driver.live().finished > before + 50)
+
+    text = "\\set id random(1, 100)\nselect * from t where id = :id;"
+    ran = run(table, tmp_path, Load(), text, meanwhile=change)
+    assert ran.errors == {"0A000": 4}
+    assert ran.outcomes[Outcome.OK] > 60
 
 
-def test_an_error_in_a_pipeline_names_its_statement(table: Target, tmp_path: Path) -> None:
-    text = "begin;\n\\startpipeline\nselect 1;\nselect 1 / 0;\nselect 2;\n\\endpipeline\nend;"
-    ran = run(table, tmp_path, Load(), text)
-    assert ran.errors == {"22012": len(ran.samples)}
-    assert set(ran.samples.statement) == {2}
+def test_statements_that_are_gone_are_prepared_again(table: Target, tmp_path: Path) -> None:
+    ran = run(table, tmp_path, Load(clients=1, rate=100), READ, "deallocate all;")
+    assert set(ran.errors) == {"26000"}
+    assert ran.outcomes[Outcome.OK] > 10
+
+
+def test_a_missing_column_is_reported_as_such_until_it_is_back(table: Target, tmp_path: Path) -> None:
+    def rename(driver: Driver) -> None:
+        until(lambda: driver.live().finished > 20)
+        execute(table, "alter table t rename payload to body")
+        execute(table, f"select pg_terminate_backend(pid) {SESSIONS}")
+        until(lambda: driver.live().failed > 30)
+        execute(table, "alter table t rename body to payload")
+        before = driver.live()
+        until(lambda: driver.live().finished > before.finished + 50)
+
+    ran = run(table, tmp_path, Load(), READ, meanwhile=rename)
+    assert ran.errors["42703"] > 20  # the connections made anew could not prepare it either
+    last = [outcome for outcome, due in zip(ran.samples.outcome, ran.samples.scheduled_ns, strict=True)][-20:]
+    assert set(last) == {Outcome.OK}
+
+
+def test_what_does_not_end_in_time_is_unfinished(table: Target, tmp_path: Path) -> None:
+    with connect(table, "rehearse") as connection:
+
+        def lock(driver: Driver) -> None:
+            connection.execute("begin; lock table t in access exclusive mode")
+            until(lambda: driver.live().in_flight == 4 and driver.live().queued > 20)
+
+        ran = run(table, tmp_path, Load(rate=100), READ, drain_s=0.3, meanwhile=lock)
+        blocked = fetch(table, f"select count(*) {SESSIONS} and wait_event_type = 'Lock'")
+    assert ran.outcomes[Outcome.UNFINISHED] > 20
+    unfinished = [place for place, outcome in enumerate(ran.samples.outcome) if outcome == Outcome.UNFINISHED]
+    assert sum(ran.samples.started_ns[place] > 0 for place in unfinished) == 4
+    assert min(ran.samples.ended_ns[place] for place in unfinished) >= ran.stopped_ns + 290_000_000
+    assert blocked == [(0,)]  # and nobody is left waiting on the server
+
+
+def test_answers_of_many_reads_are_taken_whole(table: Target, tmp_path: Path) -> None:
+    large = "select repeat('x', 1000), i from generate_series(1, 300) i;"
+    long = "select length('" + "y" * 3_000_000 + "');"  # more than a socket takes at once
+    ran = run(table, tmp_path, Load(rate=40, protocol=Protocol.EXTENDED), large, long, READ)
+    assert ran.outcomes == {Outcome.OK: len(ran.samples)}
+    assert set(ran.samples.script) == {0, 1, 2}
 
 
 @pytest.mark.parametrize("protocol", [Protocol.PREPARED, Protocol.SIMPLE])
@@ -312,7 +339,8 @@ def test_pools_reach_the_server(table: Target, tmp_path: Path, protocol: Protoco
 \\set nothing sample(t.payload)
 insert into t (id, payload) values (:id, coalesce(:nothing, :payload));
 """
-    ran = run(table, tmp_path, Load(processes=2, protocol=protocol), text, pools=pools, seconds=0.9)
+    load = Load(rate=500.0, processes=2, protocol=protocol)
+    ran = run(table, tmp_path, load, text, pools=pools)
     # half of the rows went to each process: both have run out, and nothing was sent twice
     assert ran.outcomes == {Outcome.OK: 60, Outcome.SKIPPED: len(ran.samples) - 60}
     assert ran.health.skipped == len(ran.samples) - 60 > 0
@@ -320,21 +348,11 @@ insert into t (id, payload) values (:id, coalesce(:nothing, :payload));
     assert found == [(n, f"it's {n - 1000}\\") for n in range(1000, 1060)]
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "message"),
-    [
-        ("select 1;\nselect payload,\n  nonsense from t;", 3, "nonsense"),
-        ("selec 1;", 1, "syntax error"),
-        ("select 1;\n\nselect * from nowhere;", 3, "nowhere"),
-    ],
-)
-def test_a_wrong_statement_is_named_before_the_run(
-    table: Target, tmp_path: Path, text: str, line: int, message: str
-) -> None:
-    driver = make(table, tmp_path, Load(), READ, text)
-    with pytest.raises(SqlFileError, match=message) as caught:
+def test_a_wrong_statement_is_named_before_the_run(table: Target, tmp_path: Path) -> None:
+    driver = make(table, tmp_path, Load(), READ, "select 1;\n\nselect payload,\n  nonsense from t;")
+    with pytest.raises(SqlFileError, match="nonsense") as caught:
         driver.start()
-    assert (caught.value.file, caught.value.line) == ("s1.sql", line)
+    assert (caught.value.file, caught.value.line) == ("s1.sql", 4)
 
 
 def test_no_connection_is_an_environment_failure(table: Target, tmp_path: Path) -> None:
@@ -348,72 +366,3 @@ def test_scripts_of_no_weight_are_refused(table: Target, tmp_path: Path) -> None
     script = parse_script(ScriptSource("s", READ, weight=0))
     with pytest.raises(InputError, match="weight"):
         Driver(table, [script], [], Load(), 1, tmp_path)
-
-
-def test_the_password_is_neither_in_arguments_nor_in_the_environment(table: Target, tmp_path: Path) -> None:
-    driver = make(table, tmp_path, Load(), READ)
-    try:
-        driver.start()
-        (worker,) = (p for p in psutil.Process().children() if "rehearse.workload.worker" in p.cmdline())
-        assert password_of(table) not in " ".join(worker.cmdline())
-        assert password_of(table) not in str(worker.environ())
-    finally:
-        driver.abort()
-
-
-@pytest.fixture
-def conductor(table: Target, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs a driver and says so."""
-    program = f"""
-import sys, time
-from pathlib import Path
-from rehearse.model.scenario import WorkloadSpec
-from rehearse.model.target import EngineName, Secret, Target
-from rehearse.model.workload import ScriptSource
-from rehearse.workload.driver import Driver
-from rehearse.workload.script import parse_script
-target = Target(
-    EngineName.POSTGRES, {table.host!r}, {table.port}, {table.dbname!r}, {table.user!r}, Secret(sys.argv[1])
-)
-script = parse_script(ScriptSource("s", {READ!r}))
-driver = Driver(target, [script], [], WorkloadSpec(clients=4, processes=2), 1, Path({str(tmp_path)!r}))
-driver.start()
-print("started", flush=True)
-time.sleep(60)
-"""
-    arguments = [sys.executable, "-c", program, password_of(table)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"started\n"
-        yield process
-        process.kill()
-
-
-def _runs(process: psutil.Process) -> bool:
-    """A process that has ended but that nobody has waited for does not run."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_killing_the_parent_leaves_no_worker(conductor: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    workers = psutil.Process(conductor.pid).children()
-    assert len(workers) == 2
-    time.sleep(0.3)
-    os.kill(conductor.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 1.5
-    while any(map(_runs, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(_runs, workers))
-    assert list(tmp_path.glob("*.samples"))  # and what was measured is kept
-
-
-def test_nothing_is_left_of_an_aborted_run(table: Target, tmp_path: Path) -> None:
-    threads = threading.active_count()
-    driver = make(table, tmp_path, Load(processes=2), READ)
-    driver.start()
-    driver.abort()
-    driver.abort()
-    assert threading.active_count() == threads
-    assert not [p for p in psutil.Process().children() if "rehearse.workload.worker" in p.cmdline()]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.engines.postgres.wire import Value, to_literal, to_text
@@ -123,6 +123,7 @@ def test_a_distribution_that_cannot_be_is_an_error(text: str) -> None:
         value_of(text)
 
 
+@settings(max_examples=60, deadline=None)
 @given(_integers, _integers, st.sampled_from("+-*"))
 def test_integer_arithmetic_is_exact_or_an_error(a: int, b: int, operator: str) -> None:
     exact = {"+": a + b, "-": a - b, "*": a * b}[operator]
@@ -133,6 +134,7 @@ def test_integer_arithmetic_is_exact_or_an_error(a: int, b: int, operator: str) 
             value_of(f":a {operator} :b", a=a, b=b)
 
 
+@settings(max_examples=60, deadline=None)
 @given(_integers, _integers.filter(bool))
 def test_quotient_and_remainder_belong_together(a: int, b: int) -> None:
     if (a, b) != (INT_MIN, -1):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.model.workload import PoolKey
@@ -78,6 +78,7 @@ def _grown(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression
     )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.recursive(_leaves, _grown, max_leaves=12))
 def test_what_is_printed_is_read_as_the_same(expression: Expression) -> None:
     assert parse_expression(str(expression)) == expression

@@ -6,7 +6,7 @@ import string
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.model.relation import Relation
@@ -300,6 +300,7 @@ def schemas(draw: st.DrawFn) -> Schema:
     return Schema(tuple(tables))
 
 
+@settings(max_examples=30, deadline=None)
 @given(schemas())
 def test_every_touched_table_is_covered_by_scripts_that_parse(schema: Schema) -> None:
     relations = frozenset(table.relation for table in schema.tables)
@@ -318,6 +319,7 @@ def test_every_touched_table_is_covered_by_scripts_that_parse(schema: Schema) ->
         assert quoted(relation.name) in texts
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 2000), st.lists(st.integers(1, 9), min_size=1, max_size=40))
 def test_weights_are_in_proportion_and_none_is_zero(total: int, parts: list[int]) -> None:
     weights = apportion(total, parts)
@@ -330,6 +332,7 @@ def test_weights_are_in_proportion_and_none_is_zero(total: int, parts: list[int]
         )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(NAMES, unique=True))
 def test_variables_are_plain_and_no_two_are_the_same(columns: list[str]) -> None:
     names = variables(columns)

@@ -113,12 +113,12 @@ def test_no_read_or_update_scans_a_large_table(database: Target) -> None:
             "INSERT INTO customers (mail) SELECT i || '@x' FROM generate_series(1, 3000) i;"
             "INSERT INTO orders (customer_id, net, state, placed_at)"
             " SELECT 1 + i % 3000, i, CASE WHEN i % 100 = 0 THEN 'new' ELSE 'paid' END::status,"
-            "  now() - i * interval '1 min' FROM generate_series(1, 50000) i;"
+            "  now() - i * interval '1 min' FROM generate_series(1, 20000) i;"
             "ANALYZE"
         )
         schema = introspect(connection)
         touched = frozenset(table.relation for table in schema.tables)
-        scripts = infer_workload(schema, touched, dict.fromkeys(touched, 50000), generated=touched)
+        scripts = infer_workload(schema, touched, dict.fromkeys(touched, 20000), generated=touched)
         connection.execute("SET plan_cache_mode = force_generic_plan")
         for source in scripts:
             (statement,) = parse_script(source).statements

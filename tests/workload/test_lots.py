@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -67,6 +67,7 @@ def test_zipfian_over_a_wide_range_and_at_its_steepest() -> None:
     assert set(lots.zipfian(rng, 7, 9, 1000, 1000).tolist()) == {7}
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 200), st.integers(-(2**63), 2**63 - 1))
 def test_permute_is_a_permutation(size: int, seed: int) -> None:
     assert sorted(lots.permute(i, size, seed) for i in range(size)) == list(range(size))
@@ -78,6 +79,7 @@ def test_permute_takes_values_modulo_the_size_and_moves_them() -> None:
 
 
 @pytest.mark.parametrize("draw", [lots.exponential, lots.gaussian, lots.zipfian])
+@settings(max_examples=60, deadline=None)
 @given(low=st.integers(-(10**9), 10**9), size=st.integers(1, 10**6), parameter=st.floats(2, 50))
 def test_no_draw_leaves_its_bounds(
     draw: Callable[[np.random.Generator, int, int, float, int], lots.Integers],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.model.workload import Outcome
@@ -21,6 +21,7 @@ from rehearse.workload.spool import (
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=5, max_size=5))
 def test_sqlstates_survive(sqlstate: str) -> None:
     assert decode_sqlstate(encode_sqlstate(sqlstate)) == sqlstate

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from rehearse.engines.postgres.progress import PROGRESS, Progress, progress_of
 from rehearse.errors import EnvironmentFailure
 from rehearse.model.locks import LockMode
 from rehearse.model.relation import Relation
@@ -61,7 +62,9 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind IN ('r', 'p', 'm')
 
 _STATE = """
 SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint,
-       count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE wait_event_type = 'Lock')
+       count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE wait_event_type = 'Lock'),
+       (SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn))::bigint
+          FROM pg_get_replication_slots())
   FROM pg_stat_get_activity(NULL)
  WHERE datid = %(database)s AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
@@ -75,7 +78,11 @@ _OWN_DATABASE = "SELECT oid::bigint FROM pg_database WHERE datname = current_dat
 
 _QUERY_SIZE = "SELECT setting::bigint FROM pg_settings WHERE name = 'track_activity_query_size'"
 
-_SIZE = "SELECT pg_database_size(%(database)s::oid)"
+_SIZE = "SELECT pg_database_size(%(database)s::oid), NULL"
+_SIZES = """
+SELECT pg_database_size(%(database)s::oid), (SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_tmpdir())
+"""
+_MAY_LIST = "SELECT has_function_privilege('pg_ls_tmpdir()', 'EXECUTE')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +141,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """Write-ahead log written since the cluster was made, sessions at work and sessions that wait."""
+    """Write-ahead log written since the cluster was made, sessions at work and sessions that wait, and the
+    log kept for replication slots (None: there is no slot that keeps any).
+    """
 
     wal_position_bytes: int
     active_sessions: int
     blocked_sessions: int
+    retained_bytes: int | None = None
 
 
 class _Lock(NamedTuple):
@@ -188,6 +198,8 @@ class ActivityReader:
         # no just-in-time compilation and no workers: the planner cannot know how small the answers are
         connection.execute(_SETTINGS, {"limit": str(limit_ms)})
         (self._database,) = _row(connection.execute(_OWN_DATABASE))
+        (may_list,) = _row(connection.execute(_MAY_LIST))
+        self._sizes = _SIZES if may_list else _SIZE
         self._names: dict[int, _Named] = {}
         self._names_until_ns = 0
 
@@ -222,10 +234,19 @@ class ActivityReader:
             *_row(self._connection.execute(_STATE, {"database": self._database}, prepare=True))
         )
 
-    def database_bytes(self) -> int:
-        """Size of the database; looks at every file of it, so not to be asked often."""
-        (size,) = _row(self._connection.execute(_SIZE, {"database": self._database}))
-        return int(size)
+    def disk_bytes(self) -> tuple[int, int | None]:
+        """Size of the database, and of temporary files beside it (None: we may not know). Looks at every
+        file of it, so not to be asked often.
+        """
+        size, temporary = _row(self._connection.execute(self._sizes, {"database": self._database}))
+        return int(size), None if temporary is None else int(temporary)
+
+    def progress(self, pid: int) -> tuple[list[Progress], dict[int, Relation]]:
+        """What the session `pid` reports of its work, and the names of the tables in it by oid."""
+        rows = self._connection.execute(PROGRESS, {"pid": pid}, prepare=True)
+        reports = [progress_of(row) for row in rows if row[0] is not None]  # empty where we may not know
+        named = self._resolve({report.oid for report in reports if report.oid}, time.monotonic_ns())
+        return reports, {r.oid: named[r.oid].relation for r in reports if r.oid in named}
 
     def _resolve(self, oids: Iterable[int], now_ns: int) -> Mapping[int, _Named]:
         """Names by oid. They are kept for a while only, because a migration may rename."""

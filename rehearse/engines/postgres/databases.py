@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from rehearse.engines.names import MADE_BY_A_RUN as MADE_BY_A_RUN  # noqa: PLC0414 - a database's comment
+from rehearse.engines.names import RUN_DATABASES as RUN_DATABASES  # noqa: PLC0414 - whose databases they are
 from rehearse.engines.postgres.connect import connect
 from rehearse.errors import EnvironmentFailure
 from rehearse.model.target import Target
@@ -18,11 +20,6 @@ _HAS_COPY_METHOD = 180000
 
 # which of the two it was, the server does not say
 _CLONE = "clone, or a copy by the kernel where the file system cannot clone"
-
-# The comment on a database that a run made, by which the next one knows that it may be dropped.
-MADE_BY_A_RUN = "rehearse: made by a run, to be dropped"
-# The databases a run makes.
-RUN_DATABASES = ("rehearse_base", "rehearse_preview", "rehearse_trial")
 
 _RUN_DATABASES = """
 SELECT datname, marked, (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)

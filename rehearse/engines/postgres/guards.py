@@ -9,19 +9,38 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-# The comment on a database, or the schema in it, by which its owner says that it is for rehearsals.
-MARKER_COMMENT = "rehearse: disposable"
+from rehearse.engines.names import MARKER_COMMENT as MARKER_COMMENT  # noqa: PLC0414 - a database's comment
+
+# Beside the comment, a schema in a database by which its owner says that it is for rehearsals.
 MARKER_SCHEMA = "rehearse_marker"
 
+# Databases that come with a server, under these names on somebody's cloud too.
+_OF_THE_SERVER = (
+    "postgres",
+    "template0",
+    "template1",
+    "rdsadmin",
+    "cloudsqladmin",
+    "alloydbadmin",
+    "azure_maintenance",
+    "azure_sys",
+)
+
+# Of others' sessions a modest user is not told the type, only whose they are; the server's own are nobody's.
 _FACTS = """
+WITH sessions AS (
+  SELECT datname FROM pg_catalog.pg_stat_activity
+  WHERE pid <> pg_catalog.pg_backend_pid()
+    AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)
+)
 SELECT
   pg_catalog.pg_is_in_recovery(),
   (SELECT count(*) FROM pg_catalog.pg_stat_replication),
-  (SELECT count(*) FROM pg_catalog.pg_stat_activity
-    WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()
-      AND backend_type = 'client backend'),
-  (SELECT count(*) FROM pg_catalog.pg_stat_activity
-    WHERE datname <> pg_catalog.current_database() AND backend_type = 'client backend'),
+  (SELECT count(*) FROM sessions WHERE datname = pg_catalog.current_database()),
+  (SELECT count(*) FROM sessions WHERE datname <> pg_catalog.current_database()),
+  (SELECT count(*) FROM pg_catalog.pg_replication_slots),
+  (SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()),
+  d.datistemplate,
   pg_catalog.shobj_description(d.oid, 'pg_database'),
   pg_catalog.to_regnamespace(%(schema)s) IS NOT NULL,
   r.rolsuper, r.rolsuper OR r.rolcreatedb
@@ -29,8 +48,8 @@ FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
 WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user
 """
 
-# Anything a person put there: relations, functions, types outside the system's schemas that do not come
-# with an extension, and large objects.
+# Anything a person put there: relations, functions, types outside the system's schemas, and what has no
+# schema, unless they come with an extension; and large objects.
 _CONTENTS = """
 WITH own AS (
   SELECT oid FROM pg_catalog.pg_namespace
@@ -42,6 +61,12 @@ WITH own AS (
   SELECT 'pg_catalog.pg_proc'::regclass, oid FROM pg_catalog.pg_proc WHERE pronamespace IN (TABLE own)
   UNION ALL
   SELECT 'pg_catalog.pg_type'::regclass, oid FROM pg_catalog.pg_type WHERE typnamespace IN (TABLE own)
+  UNION ALL
+  SELECT 'pg_catalog.pg_foreign_server'::regclass, oid FROM pg_catalog.pg_foreign_server
+  UNION ALL
+  SELECT 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger
+  UNION ALL
+  SELECT 'pg_catalog.pg_publication'::regclass, oid FROM pg_catalog.pg_publication
 )
 SELECT (SELECT count(*) FROM things t WHERE NOT EXISTS (
           SELECT FROM pg_catalog.pg_depend d
@@ -62,6 +87,9 @@ class DatabaseState:
     objects: int
     superuser: bool
     may_create_databases: bool
+    slots: int = 0
+    prepared: int = 0
+    of_the_server: bool = False
 
 
 def read_state(connection: psycopg.Connection[Any]) -> DatabaseState:
@@ -75,10 +103,13 @@ def read_state(connection: psycopg.Connection[Any]) -> DatabaseState:
         standbys=row[1],
         sessions_here=row[2],
         sessions_elsewhere=row[3],
-        marked=row[4] == MARKER_COMMENT or row[5],
+        slots=row[4],
+        prepared=row[5],
+        of_the_server=row[6] or connection.info.dbname in _OF_THE_SERVER,
+        marked=row[7] == MARKER_COMMENT or row[8],
         objects=contents[0],
-        superuser=row[6],
-        may_create_databases=row[7],
+        superuser=row[9],
+        may_create_databases=row[10],
     )
 
 
@@ -94,6 +125,9 @@ Guard = tuple[str, Callable[[DatabaseState], bool], str]
 GUARDS: tuple[Guard, ...] = (
     ("not-in-recovery", lambda s: not s.in_recovery, "the server is a standby, in recovery"),
     ("no-standbys", lambda s: s.standbys == 0, "the server is a primary that others replicate from"),
+    ("no-slots", lambda s: s.slots == 0, "the server keeps its log in a replication slot, for somebody"),
+    ("not-the-servers-own", lambda s: not s.of_the_server, "it comes with the server, or is a template"),
+    ("no-prepared", lambda s: s.prepared == 0, "it holds prepared transactions, which somebody will finish"),
     ("no-sessions", lambda s: s.sessions_here == 0, "other sessions are connected to it"),
     (
         "empty-or-marked",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from rehearse.engines.postgres.catalog import FACTS, RelationFacts, facts_of
 from rehearse.model.locks import LockMode
+from rehearse.model.migration import SessionWork
 
 FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
 _HAS_FLUSH = 150000
@@ -20,6 +21,20 @@ _HAS_BACKEND_WAL = 180000
 _CLOCK = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8"
 _LSN = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 _LOCK_TIMEOUT = "pg_catalog.current_setting('lock_timeout')"
+
+_DATABASE = "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+_TEMPORARY = ", ".join(f"pg_catalog.pg_stat_get_db_temp_{what}({_DATABASE})" for what in ("files", "bytes"))
+# extending a file is writing, too
+_OWN_BLOCKS = ", ".join(
+    f"(SELECT coalesce(pg_catalog.sum({what}), 0)::pg_catalog.int8"  # noqa: S608 - composed from constants alone
+    " FROM pg_catalog.pg_stat_get_backend_io(pg_catalog.pg_backend_pid()))"
+    for what in ("read_bytes", "coalesce(write_bytes, 0) + coalesce(extend_bytes, 0)")
+)
+_DATABASE_BLOCKS = (
+    f"(pg_catalog.pg_stat_get_db_blocks_fetched({_DATABASE})"
+    f" - pg_catalog.pg_stat_get_db_blocks_hit({_DATABASE}))"
+    " * pg_catalog.current_setting('block_size')::pg_catalog.int8, NULL"
+)
 
 SHOW_LOCK_TIMEOUT = "SHOW lock_timeout"  # unlike a SELECT, it takes no snapshot
 
@@ -96,13 +111,29 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Mark:
     """The session between two transactions. `wal_bytes` is what it has written itself since it began,
-    None where the server does not keep that.
+    None where the server does not keep that. Temporary files are counted for the whole database, and so are
+    bytes read where `own_blocks` is false: then bytes written are not known.
     """
 
     clock_us: int
     lsn: int
     lock_timeout_ms: int
     wal_bytes: int | None = None
+    temp_files: int = 0
+    temp_bytes: int = 0
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    own_blocks: bool = False
+
+    def work_since(self, before: Mark) -> SessionWork:
+        """What came on top of `before`; counters that were set back meanwhile count as nothing."""
+        return SessionWork(
+            temp_files=max(0, self.temp_files - before.temp_files),
+            temp_bytes=max(0, self.temp_bytes - before.temp_bytes),
+            read_bytes=_grown(before.read_bytes, self.read_bytes),
+            written_bytes=_grown(before.written_bytes, self.written_bytes),
+            own=self.own_blocks,
+        )
 
 
 def flush_for(server_version: int) -> str | None:
@@ -113,14 +144,30 @@ def flush_for(server_version: int) -> str | None:
 def mark_for(server_version: int) -> str:
     """The query whose answer `mark_of` reads."""
     wal = "(SELECT wal_bytes FROM pg_catalog.pg_stat_get_backend_wal(pg_catalog.pg_backend_pid()))"
-    wal = wal if server_version >= _HAS_BACKEND_WAL else "NULL"
-    return f"SELECT {_CLOCK}, {_LSN}, {_LOCK_TIMEOUT}, {wal}"
+    own = server_version >= _HAS_BACKEND_WAL
+    wal = wal if own else "NULL"
+    blocks = _OWN_BLOCKS if own else _DATABASE_BLOCKS
+    return f"SELECT {_CLOCK}, {_LSN}, {_LOCK_TIMEOUT}, {wal}, {_TEMPORARY}, {blocks}"
 
 
 def mark_of(row: tuple[str | None, ...]) -> Mark:
     """The one row that a mark's query answers."""
-    clock, lsn, timeout, wal = row
-    return Mark(int(clock or 0), int(lsn or 0), milliseconds(timeout or "0"), int(wal) if wal else None)
+    clock, lsn, timeout, wal, temp_files, temp_bytes, read, written = row
+    return Mark(
+        clock_us=int(clock or 0),
+        lsn=int(lsn or 0),
+        lock_timeout_ms=milliseconds(timeout or "0"),
+        wal_bytes=int(wal) if wal else None,
+        temp_files=int(temp_files or 0),
+        temp_bytes=int(temp_bytes or 0),
+        read_bytes=int(read) if read else None,
+        written_bytes=int(written) if written else None,
+        own_blocks=written is not None,
+    )
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else max(0, after - before)
 
 
 def probe_of(text: str) -> Probe:

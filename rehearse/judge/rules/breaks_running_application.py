@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rehearse.judge import advice, wording
+from rehearse.judge.compatibility import Clash, clashes, texts
 from rehearse.judge.facts import Facts
 from rehearse.judge.refusals import CACHED_PLAN, Refusal
 from rehearse.judge.rules.rule import Rule
+from rehearse.model.compatibility import SchemaVersion
 from rehearse.model.migration import Statement, StatementOutcome
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
+from rehearse.model.workload import Version
 
 # Undefined or mistyped names, constraints, values that do not fit, errors that triggers raise. Locks,
 # time-outs, deadlocks and lost connections are for other rules.
@@ -35,12 +38,25 @@ _TAKES_RIGHTS = re.compile(
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
+    new = facts.new_scripts
     for refusal in facts.refusals:
-        if refusal.kind.startswith(_CLASSES) and refusal.excess > 0 and len(refusal.kind) == 5:
+        if refusal.script not in new and is_breach(refusal):
             yield _finding(facts, refusal)
+    for clash in clashes(facts, Version.OLD, SchemaVersion.NEW):
+        yield _quiet(facts, clash)
     yield from _unseen(facts)
     yield from _granted(facts)
     yield from _untried_permissions(facts)
+
+
+def is_breach(refusal: Refusal) -> bool:
+    """Whether an application and the schema do not go together."""
+    return refusal.kind.startswith(_CLASSES) and refusal.excess > 0 and len(refusal.kind) == 5
+
+
+def meaning_of(sqlstate: str) -> str:
+    """What an SQLSTATE says of the application; empty where that is not told."""
+    return _MEANING.get(sqlstate, "")
 
 
 def _finding(facts: Facts, refusal: Refusal) -> Finding:
@@ -65,8 +81,34 @@ def _finding(facts: Facts, refusal: Refusal) -> Finding:
     )
 
 
+def _quiet(facts: Facts, clash: Clash) -> Finding:
+    """What the migrated schema refuses when nobody else is there, and the old one takes."""
+    meaning = _MEANING.get(clash.sqlstate, "")
+    failing = list(texts(facts, clash.script, clash.refused))
+    culprit = _taker(facts, clash.sqlstate, failing)
+    return Finding(
+        rule=RULE.id,
+        severity=Severity.FAILURE,
+        message=(
+            f"the migrated schema refuses {clash.script} with {clash.sqlstate}"
+            + (f": {meaning}" if meaning else f": {clash.refused[0].message}")
+        ),
+        statement=culprit.index if culprit else None,
+        subject=clash.script,
+        observed=Quantity(float(len(clash.refused)), Unit.COUNT),
+        limit=Quantity(0.0, Unit.COUNT),
+        evidence=(
+            *(f"what fails: {wording.excerpt(text)}" for text in failing),
+            "tried by itself with the same values on both schemas; the old one takes them",
+        ),
+        advice=advice.rename_first(
+            f"what {wording.place(culprit)} changes" if culprit else "what is changed"
+        ),
+    )
+
+
 def _evidence(facts: Facts, refusal: Refusal) -> Iterable[str]:
-    text = _failing_text(facts, refusal)
+    text = failing_text(facts, refusal)
     if text:
         yield f"what fails: {wording.excerpt(text)}"
     yield (
@@ -80,7 +122,8 @@ def _evidence(facts: Facts, refusal: Refusal) -> Iterable[str]:
         yield f"{later} {wording.seconds(max(0.0, since))} after the migration began"
 
 
-def _failing_text(facts: Facts, refusal: Refusal) -> str:
+def failing_text(facts: Facts, refusal: Refusal) -> str:
+    """The statement of the script that failed most often; empty where it is not known."""
     script = next((s for s in facts.record.scripts if s.name == refusal.script), None)
     if script is None or not 0 <= refusal.statement < len(script.statements):
         return ""
@@ -91,11 +134,9 @@ def _culprit(facts: Facts, refusal: Refusal) -> Statement | None:
     """The statement that took away or changed what the failing text names; failing that, the last one
     that changed a schema before the first failure was seen.
     """
-    text = _failing_text(facts, refusal)
-    if refusal.kind in ("42703", "42P01", "42804", "42883"):
-        for statement in facts.statements:
-            if any(_mentions(text, name) for name in _changed_names(statement)):
-                return statement
+    named = _taker(facts, refusal.kind, [failing_text(facts, refusal)])
+    if named is not None:
+        return named
     begun = [
         s
         for s in facts.statements
@@ -105,6 +146,16 @@ def _culprit(facts: Facts, refusal: Refusal) -> Statement | None:
         and (s.effects.locks or s.effects.columns or s.effects.relations)
     ]
     return begun[-1] if begun else None
+
+
+def _taker(facts: Facts, sqlstate: str, failing: Sequence[str]) -> Statement | None:
+    """The statement of the migration that changed a name which one of `failing` uses."""
+    if sqlstate not in ("42703", "42P01", "42804", "42883"):
+        return None
+    for statement in facts.statements:
+        if any(_mentions(text, name) for name in _changed_names(statement) for text in failing):
+            return statement
+    return None
 
 
 def _changed_names(statement: Statement) -> Iterable[str]:
@@ -177,7 +228,8 @@ def _unseen(facts: Facts) -> Iterable[Finding]:
     """Columns that went away or were renamed, of which no script speaks: whether the application uses
     them was not put to the test.
     """
-    texts = [text for script in facts.record.scripts for text in script.statements]
+    new = facts.new_scripts
+    texts = [text for script in facts.record.scripts if script.name not in new for text in script.statements]
     for statement in facts.statements:
         for change in statement.effects.columns if statement.effects else ():
             if change.what not in ("dropped", "renamed") or not facts.committed(statement):

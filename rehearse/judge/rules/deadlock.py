@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.refusals import Refusal
@@ -39,6 +41,29 @@ def _check(facts: Facts) -> Iterable[Finding]:
     for refusal in facts.refusals:
         if refusal.kind == _DEADLOCK and refusal.excess > 0:
             yield _victim(facts, refusal)
+    yield from _healed(facts)
+
+
+def _healed(facts: Facts) -> Iterable[Finding]:
+    """Deadlocks since the migration's start, and none before, after which the application tried again."""
+    traffic, after = facts.traffic, facts.after
+    if traffic is None or after is None or _DEADLOCK not in traffic.sqlstates:
+        return
+    victims = traffic.retried & np.equal(traffic.sqlstate, traffic.sqlstates.index(_DEADLOCK))
+    since = victims & traffic.within(after)
+    count = int(since.sum())
+    if count and count == int(victims.sum()):
+        yield Finding(
+            rule=RULE.id,
+            severity=Severity.WARNING,
+            message=(
+                f"{wording.count(count, 'attempt')} of the application ended in a deadlock and had to be "
+                "made again: another time the migration may be the one that is ended"
+            ),
+            observed=Quantity(float(count), Unit.COUNT),
+            limit=Quantity(0.0, Unit.COUNT),
+            advice=_ADVICE,
+        )
 
 
 def _victim(facts: Facts, refusal: Refusal) -> Finding:

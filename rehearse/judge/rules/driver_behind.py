@@ -13,6 +13,7 @@ from rehearse.model.workload import DriverHealth
 _LEAST_FINISHED = 0.95
 _MOST_LAG_NS = 100_000_000
 _MOST_SKIPPED = 0.01
+_MOST_CPU = 0.9  # of a core for each process: beyond it a transaction waits for the driver's next moment
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
@@ -26,6 +27,8 @@ def _check(facts: Facts) -> Iterable[Finding]:
         return
     yield from _unfinished(driver)
     yield from _late(driver)
+    if facts.record.scenario.workload.rate is not None:  # a closed loop takes all it can get
+        yield from _busy(driver)
     yield from _skipped(driver)
 
 
@@ -45,6 +48,7 @@ def _unfinished(driver: DriverHealth) -> Iterable[Finding]:
                 f"{driver.finished_baseline:,} of {driver.offered_baseline:,}",
                 f"at worst {driver.peak_queue:,} transactions queued for {driver.clients} clients",
                 f"the driver used {driver.cpu_share:.0%} of one core in {driver.processes} processes",
+                f"connections were made anew {driver.reconnects:,} times in the whole run",
             ),
             advice="Lower [workload] rate; or raise clients, or processes where the driver's CPU is used up.",
         )
@@ -62,6 +66,22 @@ def _late(driver: DriverHealth) -> Iterable[Finding]:
             observed=Quantity(driver.lag_p99_ns / 1e9, Unit.SECONDS),
             limit=Quantity(_MOST_LAG_NS / 1e9, Unit.SECONDS),
             advice="Lower [workload] rate, raise processes, or give the machine less else to do.",
+        )
+
+
+def _busy(driver: DriverHealth) -> Iterable[Finding]:
+    share = driver.cpu_share / driver.processes
+    if share > _MOST_CPU:
+        yield Finding(
+            rule=RULE.id,
+            severity=RULE.severity,
+            message=(
+                f"the driver used {share:.0%} of a core for each of its processes: the response times are "
+                "its own as well as the server's"
+            ),
+            observed=Quantity(share, Unit.RATIO),
+            limit=Quantity(_MOST_CPU, Unit.RATIO),
+            advice="Raise [workload] processes, or lower the rate.",
         )
 
 

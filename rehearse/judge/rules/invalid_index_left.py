@@ -6,17 +6,59 @@ from collections.abc import Iterable
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
+from rehearse.judge.integrity import integrity_of
 from rehearse.judge.rules.rule import Rule
 from rehearse.model.migration import Statement, StatementOutcome
+from rehearse.model.record import TrialKind
 from rehearse.model.relation import Relation
 from rehearse.model.verdict import Finding, Severity
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
+    seen: set[Relation] = set()
     for statement in facts.statements:
         for index in statement.effects.invalid_indexes if statement.effects else ():
             if not _mended(facts, statement, index):
+                seen.add(index)
                 yield _finding(statement, index)
+    yield from _in_quiet(facts, seen)
+    yield from _broken_off(facts, seen)
+
+
+def _broken_off(facts: Facts, seen: set[Relation]) -> Iterable[Finding]:
+    """Those that stay when the migration is broken off, and is not mended by running it again."""
+    trial = facts.record.trial(TrialKind.INTERRUPTION)
+    for one in trial.interruption.interruptions if trial and trial.interruption else ():
+        for index in one.remains.invalid_indexes:
+            if index in seen:
+                continue
+            seen.add(index)
+            again = "fails" if one.again and one.again.failed else "keeps it"
+            yield Finding(
+                rule=RULE.id,
+                severity=RULE.severity,
+                message=(
+                    f"broken off ({one.blow.value}), the migration leaves the index {index} INVALID; running "
+                    f"it again {again}"
+                ),
+                statement=one.statement,
+                subject=str(index),
+                advice=f"DROP INDEX CONCURRENTLY IF EXISTS {index};  -- as the step before it is made",
+            )
+
+
+def _in_quiet(facts: Facts, seen: set[Relation]) -> Iterable[Finding]:
+    """Those that the catalog has after the migration ran in quiet, whoever made them."""
+    found = integrity_of(facts)
+    for index in found.remains.invalid_indexes if found else ():
+        if index not in seen:
+            yield Finding(
+                rule=RULE.id,
+                severity=RULE.severity,
+                message=f"the migration leaves the index {index} INVALID, even with no traffic in its way",
+                subject=str(index),
+                advice=f"DROP INDEX CONCURRENTLY {index};\n-- or REINDEX INDEX CONCURRENTLY {index};",
+            )
 
 
 def _mended(facts: Facts, statement: Statement, index: Relation) -> bool:

@@ -45,7 +45,8 @@ def _finding(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Finding:
     first = hold.taken_by
     lock = hold.strongest.sql
     if heaviest is first:
-        message = f"{wording.place(first)} takes {lock} and changes rows in the same transaction"
+        did = "changes rows" if facts.costs[first.index].works else "does work that grows with the tables"
+        message = f"{wording.place(first)} takes {lock} and {did} in the same transaction"
     else:
         message = (
             f"{wording.place(heaviest)} runs while {lock}, held since {wording.place(first)}, is still held"
@@ -73,7 +74,7 @@ def _finding(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Finding:
 
 
 def _size(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Sizing:
-    if any(cost.works for cost in long):
+    if any(cost.grows for cost in long):
         return size_up(facts, hold.growing, hold.constant_s, known_s=hold.projected_s)
     return Sizing(
         Severity.FAILURE,

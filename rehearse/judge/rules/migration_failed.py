@@ -47,6 +47,9 @@ _ADVICE = {
 
 def _check(facts: Facts) -> Iterable[Finding]:
     failed = facts.run.failed if facts.run else None
+    broken_off = facts.trial is not None and facts.trial.aborted is not None
+    if broken_off and (failed is None or failed.outcome is StatementOutcome.CANCELLED):
+        return  # that is what `aborted` says
     if failed is not None:
         yield _finding(facts, failed)
     else:

@@ -10,6 +10,8 @@ import numpy as np
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.projection import growth_of
+from rehearse.judge.regression_findings import LOOK, QUERY_REGRESSION, planned
+from rehearse.judge.regressions import regressions
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.traffic import Longs, Span, Traffic, span_of
 from rehearse.model.record import Phase
@@ -38,6 +40,14 @@ class _Change:
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
+    explained = regressions(facts)
+    yield from (planned(facts, each) for each in explained)
+    named = {each.statement.script for each in explained}
+    yield from (finding for finding in _timed(facts) if finding.subject not in named)
+
+
+def _timed(facts: Facts) -> Iterable[Finding]:
+    """What the traffic met."""
     if facts.traffic is None:
         return
     baseline, recovery = span_of(facts.trial, Phase.BASELINE), span_of(facts.trial, Phase.RECOVERY)
@@ -104,16 +114,12 @@ def _finding(script: str, change: _Change, grown_ns: float, severity: Severity) 
         subject=script,
         observed=Quantity(change.after_ns / 1e9, Unit.SECONDS),
         limit=Quantity(change.before_ns * _FACTOR / 1e9, Unit.SECONDS),
-        advice=(
-            "Look at its plans (EXPLAIN) after the migration: a foreign key without an index on its columns "
-            "makes every DELETE on the parent read the child; a new column type may not fit an index; after "
-            "a rewrite, ANALYZE."
-        ),
+        advice=LOOK,
     )
 
 
 RULE = Rule(
-    id="query-regression",
+    id=QUERY_REGRESSION,
     severity=Severity.FAILURE,
     reason=(
         "Long after the last lock is gone, a script of the application takes many times longer than before "

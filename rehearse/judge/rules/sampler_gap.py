@@ -34,7 +34,8 @@ def _check(facts: Facts) -> Iterable[Finding]:
 
 
 def _phases(facts: Facts) -> Iterable[Finding]:
-    for phase in (Phase.MIGRATION, Phase.RECOVERY):
+    broken_off = facts.trial is not None and facts.trial.aborted is not None  # then there is no recovery
+    for phase in (Phase.MIGRATION,) if broken_off else (Phase.MIGRATION, Phase.RECOVERY):
         span = span_of(facts.trial, phase)
         if span is None:
             yield _finding(f"the trial has no {phase.value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rehearse.errors import InputError
@@ -12,6 +12,7 @@ from rehearse.workload.evidence.entry import Tally
 from rehearse.workload.evidence.scripting import Draft, Unusable
 
 SNIPPET = "workload.toml"
+TRACE = "trace.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _renamed(drafts: Sequence[Draft]) -> list[Draft]:
         while name in taken:
             name, number = f"{draft.name[:80]}_{number}", number + 1
         taken.add(name)
-        renamed.append(Draft(name, draft.text, draft.count, draft.statements))
+        renamed.append(replace(draft, name=name))
     return renamed
 
 
@@ -68,14 +69,29 @@ def check_folder(folder: Path) -> None:
 
 
 def write(folder: Path, written: Written) -> str:
-    """Write scripts and snippet; returns the snippet."""
+    """Write scripts, snippet, and when each transaction began, where that is known; returns the snippet."""
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for draft in written.drafts:
         (folder / f"{draft.name}.sql").write_text(draft.text, encoding="utf-8")
+    if any(draft.starts_ns for draft in written.drafts):
+        (folder / TRACE).write_text(_trace(written.drafts), encoding="utf-8")
     text = snippet(folder, written)
     (folder / SNIPPET).write_text(text, encoding="utf-8")
     return text
+
+
+def _trace(drafts: Sequence[Draft]) -> str:
+    """Every transaction that has a script: seconds from the first, and its name."""
+    entries = sorted((at, draft.name) for draft in drafts for at in draft.starts_ns)
+    zero = entries[0][0]
+    lines = (f"{(at - zero) / 1e9:.6f},{name}" for at, name in entries)
+    return "\n".join(["seconds,script", *lines, ""])
+
+
+def _quoted(path: Path) -> str:
+    text = path.as_posix().replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def snippet(folder: Path, written: Written) -> str:
@@ -85,8 +101,9 @@ def snippet(folder: Path, written: Written) -> str:
         lines.append(f"rate = {max(written.rate, 0.1):.4g}")
     else:
         lines.append("# rate = transactions a second: it is not in the evidence")
+    if any(draft.starts_ns for draft in written.drafts):
+        lines.append(f"# trace = {_quoted(folder / TRACE)}  # instead of the rate: as it happened, repeated")
     lines.append("scripts = [")
     for draft, weight in zip(written.drafts, written.weights, strict=True):
-        path = (folder / f"{draft.name}.sql").as_posix().replace("\\", "\\\\").replace('"', '\\"')
-        lines.append(f'  "{path}@{weight}",')
+        lines.append(f"  {_quoted(folder / f'{draft.name}.sql@{weight}')},")
     return "\n".join([*lines, "]", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -44,10 +45,12 @@ class Group:
     count: int = 0
     think_ns: int = 0
     implicit: bool = False  # several statements in one message, and no BEGIN
+    starts_ns: array[int] = field(default_factory=lambda: array("q"))
 
-    def take(self, values: list[str | None], known: list[bool], think_ns: int) -> None:
+    def take(self, values: list[str | None], known: list[bool], start_ns: int, think_ns: int) -> None:
         """One more of them."""
         self.count += 1
+        self.starts_ns.append(start_ns)
         self.think_ns += think_ns
         ids: dict[tuple[int, str | None], int] = {}
         for place, value in enumerate(values):
@@ -107,7 +110,8 @@ def _add(mix: Mix, draft: _Draft, transaction: LoggedTransaction, tally: Tally) 
         )
         mix.groups[key] = group
     mix.transactions += 1
-    group.take(draft.values, draft.known, _think_ns(transaction))
+    start_ns = transaction.statements[0].at_ns
+    group.take(draft.values, draft.known, start_ns, _think_ns(transaction))
 
 
 def _think_ns(transaction: LoggedTransaction) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import select
 import time
@@ -32,8 +33,8 @@ _LOST = (ConnectionError, OperationalError)
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
     """What became of the statements. Lag is how much later than in the trace one was sent, in milliseconds.
-    `own_lag_ms` is that of the statements whose session was free in time: what the replay itself added;
-    `lag_ms` counts all, those too that waited for a server that answers later than production's did.
+    `own_lag_ms` is how late the replay turned to a statement whose session was free in time: what it added
+    itself. `lag_ms` counts all, and waiting for a server that answers later than production's did as well.
     """
 
     statements: int
@@ -66,6 +67,8 @@ def replay(target: Target, path: Path, *, speed: float = 1.0) -> ReplayReport:
     if not speed > 0:
         raise InputError(f"a speed of {speed:g} is no speed", "1 is as it happened, 2 twice as fast")
     facts, events = read_trace(path)
+    gc.collect()
+    gc.freeze()  # what is here by now is not looked through again while the clock runs
     player = _Player(conninfo(target, "rehearse-traffic").encode(), events, speed)
     try:
         begun_ns = time.monotonic_ns()
@@ -73,6 +76,7 @@ def replay(target: Target, path: Path, *, speed: float = 1.0) -> ReplayReport:
         return _report(facts, player.score, speed, (time.monotonic_ns() - begun_ns) / 1e9)
     finally:
         player.close()
+        gc.unfreeze()
 
 
 def _report(facts: TraceFacts, score: _Score, speed: float, seconds: float) -> ReplayReport:
@@ -116,18 +120,23 @@ class _Session:
         self.task = self._life()
 
     def _life(self) -> Wait:
-        with suppress(ConnectionError):
+        try:
             yield from self._connect()
+            yield from self._prepare_ahead()
+        except _LOST:
+            self.hang_up()  # the first statement tries again
         while True:
             while not self.queue or not self.start_ns:
                 yield _PARKED
             offset_ns, event = self.queue.popleft()
             due_ns = self.start_ns + offset_ns
             free = False
-            while time.monotonic_ns() < due_ns:
+            while (now := time.monotonic_ns()) < due_ns:
                 free = True
                 yield due_ns
-            yield from self._send(event, due_ns, free=free)
+            if free:
+                self._score.own_lags_ns.append(now - due_ns)
+            yield from self._send(event, due_ns)
             if event.is_last and not self.queue:
                 self.hang_up()
 
@@ -144,7 +153,14 @@ class _Session:
             self.connecting = False
         self.error = ""
 
-    def _send(self, event: Event, due_ns: int, *, free: bool) -> Wait:
+    def _prepare_ahead(self) -> Wait:
+        """What it executes first, before that is due: otherwise it would come late by a round trip each."""
+        assert self.pg is not None
+        named = {event.name: event for _, event in reversed(self.queue) if event.name}
+        for event in named.values():
+            yield from self._prepare(self.pg, event)
+
+    def _send(self, event: Event, due_ns: int) -> Wait:
         if event.transaction == self._broken:
             self._score.lost += 1
             return
@@ -154,10 +170,7 @@ class _Session:
             assert self.pg is not None
             if event.name and self._prepared.get(event.name) != event.text:
                 yield from self._prepare(self.pg, event)
-            lag_ns = max(0, time.monotonic_ns() - due_ns)
-            self._score.lags_ns.append(lag_ns)
-            if free:
-                self._score.own_lags_ns.append(lag_ns)
+            self._score.lags_ns.append(max(0, time.monotonic_ns() - due_ns))
             self._score.sent += 1
             results = yield from self._ask(self.pg, event)
         except _LOST:
@@ -172,13 +185,14 @@ class _Session:
             self._score.errors[failure.sqlstate] += 1
 
     def _prepare(self, pg: PGconn, event: Event) -> Wait:
-        """As the application did. Where it is refused, executing it will say so."""
+        """As the application did. Where it is refused, executing it tries again, and says so."""
         if event.name in self._prepared:
             pg.send_query(b"DEALLOCATE " + pq.Escaping(pg).escape_identifier(event.name.encode()))
             yield from answer(pg)
+            del self._prepared[event.name]
         pg.send_prepare(event.name.encode(), event.text.encode())
-        yield from answer(pg)
-        self._prepared[event.name] = event.text
+        if failed((yield from answer(pg))) is None:
+            self._prepared[event.name] = event.text
 
     def _ask(self, pg: PGconn, event: Event) -> Answer:
         if event.parameters is None:

@@ -28,12 +28,13 @@ _WORTH_NOTING_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A script and how often its transaction was seen."""
+    """A script and how often its transaction was seen; `starts_ns`: when each began, where that is known."""
 
     name: str
     text: str
     count: int
     statements: int
+    starts_ns: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def script_of(group: Group, origin: str, schema: Schema | None, checker: Checker
     reason = _reason(name, text, checker)
     if reason:
         return Unusable(name, group.count, reason)
-    return Draft(name, text, group.count, sum(step.control is None for step in kept))
+    statements = sum(step.control is None for step in kept)
+    return Draft(name, text, group.count, statements, group.starts_ns)
 
 
 def _reason(name: str, text: str, checker: Checker | None) -> str:

@@ -36,6 +36,13 @@ def test_a_log_becomes_scripts_that_a_scenario_takes(tmp_path: Path) -> None:
     workload = load_scenario(scenario).workload
     assert [source.name for source in workload.scripts] == ["select_t"]
     assert workload.rate == 1.0
+    recorded = (out / "trace.csv").read_text().splitlines()
+    assert recorded[:2] == ["seconds,script", "0.000000,select_t"]
+    assert len(recorded) == 1 + 5
+    scenario.write_text(scenario.read_text().replace("rate =", "# rate =").replace("# trace =", "trace ="))
+    trace = load_scenario(scenario).workload.trace
+    assert trace is not None
+    assert trace.due_ns == tuple(n * 10**9 for n in range(5))
 
 
 def test_a_trace_is_replayed_faster_than_it_happened(tmp_path: Path, database: Target) -> None:

@@ -7,7 +7,7 @@ from rehearse.model.relation import Relation
 from rehearse.model.schema import Column, DataType, ForeignKey, Schema, Table, UniqueKey
 from rehearse.model.workload import ScriptSource
 from rehearse.workload.evidence.entry import Tally
-from rehearse.workload.evidence.from_schema import hot_tables, infer_scripts, is_read
+from rehearse.workload.evidence.from_schema import hot_tables, infer_scripts
 from rehearse.workload.evidence.logged import (
     Ending,
     LoggedStatement,
@@ -18,6 +18,7 @@ from rehearse.workload.evidence.logged import (
 from rehearse.workload.evidence.mix import distil
 from rehearse.workload.evidence.scripting import Draft, Unusable, script_of
 from rehearse.workload.evidence.shape import shape_of
+from rehearse.workload.infer_weights import is_read
 from rehearse.workload.script import parse_script
 
 INT = DataType("integer", "int4")

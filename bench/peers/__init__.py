@@ -1,0 +1,1 @@
+"""What others' tools are given to run beside us."""

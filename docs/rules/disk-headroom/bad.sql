@@ -1,0 +1,2 @@
+-- the whole table and its indexes stand there twice
+VACUUM FULL orders;

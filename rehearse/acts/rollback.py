@@ -1,0 +1,114 @@
+"""The rollback trial: up, down, and everything compared with the start; on request, down under traffic."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+
+from rehearse.acts.contents import compare_contents
+from rehearse.acts.losses import count_losses
+from rehearse.acts.traffic import TrafficSetup, TrafficTrial
+from rehearse.acts.trial import TRIAL, TrialContext, quietly
+from rehearse.acts.watch import Moment
+from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.differences import Objects, describe, differences
+from rehearse.errors import ServerLostError
+from rehearse.model.migration import MigrationRun
+from rehearse.model.record import PhaseSpan, Stage, Trial
+from rehearse.model.target import Target
+from rehearse.model.trials import RollbackFacts, TableIntegrity, TrialKind
+
+_ALIVE_EVERY_S = 1.0
+
+
+def rollback(context: TrialContext) -> Trial:
+    """Migrate a copy of the base there and back, and compare its schema and data with the base."""
+    if not context.scenario.migration.down:
+        return Trial(TrialKind.ROLLBACK, rollback=RollbackFacts(has_down=False))
+    facts, unmeasured = _in_quiet(context)
+    trial = Trial(TrialKind.ROLLBACK, unmeasured=unmeasured, rollback=facts)
+    wanted = context.scenario.trials.rollback_traffic
+    return _under_traffic(context, trial) if wanted and unmeasured is None else trial
+
+
+def _in_quiet(context: TrialContext) -> tuple[RollbackFacts, str | None]:
+    migration = context.scenario.migration
+    target, up = _migrated(context)
+    if up.failed is not None:
+        why = f"the migration failed in quiet, in statement {up.failed.index + 1}: {up.failed.message}"
+        return RollbackFacts(has_down=True, up=up), why
+    context.on_status("rollback: down")
+    down = quietly(target, migration.down, context.scenario)
+    context.on_status("rollback: comparing with the start")
+    base = context.base
+    return RollbackFacts(
+        has_down=True,
+        up=up,
+        down=down,
+        schema=differences(_described(base.target), _described(target)),
+        tables=tuple(
+            table for table in compare_contents(base.target, base.schema, target).tables if _differs(table)
+        ),
+    ), None
+
+
+def _migrated(context: TrialContext) -> tuple[Target, MigrationRun]:
+    """A copy that was migrated in quiet: that of the integrity trial, where it was the last."""
+    last = context.done[-1] if context.done else None
+    if last and last.kind is TrialKind.INTEGRITY and last.migration and last.migration.failed is None:
+        return context.server.target.on(TRIAL), last.migration
+    target = context.copy()
+    return target, quietly(target, context.scenario.migration.up, context.scenario)
+
+
+def _described(target: Target) -> Objects:
+    with connect(target, "rehearse") as connection:
+        return describe(connection)
+
+
+def _differs(table: TableIntegrity) -> bool:
+    changed = any(column.differences or column.after is None for column in table.columns)
+    return changed or table.after is None or bool(table.lost or table.added)
+
+
+def _under_traffic(context: TrialContext, trial: Trial) -> Trial:
+    """`down` met by the traffic, on a copy that was brought up in quiet."""
+    scenario = context.scenario
+    target = context.copy()
+    up = quietly(target, scenario.migration.up, scenario)
+    if up.failed is not None:
+        return replace(trial, unmeasured="the migration failed in quiet, before down could meet the traffic")
+    way_back = replace(scenario, migration=replace(scenario.migration, up=scenario.migration.down, down=()))
+    context.spool.mkdir(exist_ok=True)
+    setup = TrafficSetup(target, way_back, context.cast.scripts, context.cast.pools, context.spool)
+    try:
+        measured, _ = TrafficTrial(setup, _Watch(context)).run()
+    finally:
+        shutil.rmtree(context.spool, ignore_errors=True)
+    run = measured.migration
+    return replace(
+        measured,
+        kind=TrialKind.ROLLBACK,
+        migration=count_losses(context.base.target, run) if run else None,
+        rollback=trial.rollback,
+    )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Says where the trial is, and ends it if the server is gone."""
+
+    context: TrialContext
+    asked_s: float = 0.0
+
+    def entered(self, stage: Stage, phases: tuple[PhaseSpan, ...]) -> None:  # noqa: ARG002 - a Watch's
+        """A phase begins."""
+        self.context.on_status(f"rollback under traffic: {stage.value}")
+
+    def tick(self, moment: Moment) -> None:  # noqa: ARG002 - a Watch's
+        """Some ten times a second."""
+        if time.monotonic() - self.asked_s > _ALIVE_EVERY_S:
+            self.asked_s = time.monotonic()
+            if not self.context.server.alive():
+                raise ServerLostError(f"the database server died: {self.context.server.last_words()}")

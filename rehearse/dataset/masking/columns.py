@@ -1,0 +1,159 @@
+"""What a plan says of columns: the types of this stage, and what is read off a table's constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rehearse.dataset.expressions import NotUnderstoodError, parse
+from rehearse.dataset.facts import Facts, Says, alternatives, number
+from rehearse.dataset.masking.rules import KEEP, MaskRule, PatternRule
+from rehearse.errors import InputError
+from rehearse.model.relation import Relation
+from rehearse.model.schema import Column, DataType, Schema, Table, TypeKind
+
+INTEGERS: Mapping[str, int] = {
+    "int2": (1 << 15) - 1,
+    "int4": (1 << 31) - 1,
+    "int8": (1 << 63) - 1,
+    "oid": (1 << 31) - 1,
+}
+TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "char"})
+FLOATS = frozenset({"float4", "float8", "money"})
+DATES = frozenset({"date", "timestamp", "timestamptz"})
+SHAPES = frozenset({"point", "line", "lseg", "path", "polygon", "circle", "box", "vector", "halfvec"})
+# each with its own way of masking whatever the mask is called
+PARTS = frozenset(
+    {"bytea", "bit", "varbit", "inet", "cidr", "macaddr", "macaddr8", "time", "timetz", "interval"}
+    | {"tsvector", "hstore", "xml"}
+    | SHAPES
+)
+_PLAIN = frozenset({*INTEGERS, *FLOATS, *DATES, "numeric", "uuid"})
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column: `mask` as in the rules, `reason` for people, `origin` where the decision comes from.
+
+    `domain` is what its key is derived from. `copied` is False for what the server computes by itself;
+    `injective`: no two values may meet. `maximum` and `length` bound the keys and texts of the whole domain.
+    """
+
+    relation: Relation
+    column: Column
+    mask: str
+    reason: str
+    origin: str
+    rule: MaskRule
+    domain: str
+    injective: bool = False
+    fold: bool = False
+    shift: bool = False
+    copied: bool = True
+    maximum: int = INTEGERS["int8"]
+    length: int | None = None
+    facts: Facts = field(default_factory=Facts)
+    paths: tuple[PatternRule, ...] = ()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the values go through as they are."""
+        return self.mask == KEEP
+
+    @property
+    def escapes(self) -> bool:
+        """Whether fields may hold escapes: what is kept is not touched, numbers and times have none."""
+        return not self.keeps and base_type(self.column.type).name not in _PLAIN
+
+    @property
+    def label(self) -> str:
+        """`table.column` for people."""
+        return f"{self.relation}.{self.column.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A column that stops the run: why, and the line that would let it go on."""
+
+    relation: Relation
+    column: str
+    why: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.relation}.{self.column}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPlan:
+    """Every column of every table that holds rows. Partitions go by the table they belong to."""
+
+    columns: tuple[ColumnPlan, ...]
+    halts: tuple[Halt, ...]
+    schema: Schema
+
+    def of(self, relation: Relation) -> tuple[ColumnPlan, ...]:
+        """The columns of a table, in its order."""
+        return tuple(plan for plan in self.columns if plan.relation == relation)
+
+    def require_complete(self) -> None:
+        """InputError naming the first column that nobody decided on, and the line to add."""
+        if self.halts:
+            first, more = self.halts[0], len(self.halts) - 1
+            others = f" (and {more} more: --dry-run lists them)" if more else ""
+            raise InputError(f"{first}{others}", f"add under [columns]: {first.line}")
+
+
+def root_of(schema: Schema, relation: Relation) -> Relation:
+    """The table that a partition, at whatever depth, belongs to."""
+    parents = {table.relation: table.partition_of for table in schema.tables}
+    while (parent := parents.get(relation)) is not None:
+        relation = parent
+    return relation
+
+
+def base_type(type_: DataType) -> DataType:
+    """A domain's type below all domains."""
+    while type_.kind is TypeKind.DOMAIN and type_.element is not None:
+        type_ = type_.element
+    return type_
+
+
+def line_for(relation: Relation, column: str, mask: str | None) -> str:
+    """The line of a rules file for a column, as TOML."""
+    name = f"{relation.schema}.{relation.name}.{column}".replace("\\", "\\\\").replace('"', '\\"')
+    value = f'"{mask}"' if mask and mask != KEEP else '{ mask = "keep", reason = "..." }'
+    return f'"{name}" = {value}'
+
+
+def facts_of(table: Table, name: str) -> Facts:
+    """What the CHECK constraints say of a column by itself."""
+    facts = Facts()
+    for fact in _said(table, name):
+        facts = facts.also(fact)
+    return facts
+
+
+def _said(table: Table, name: str) -> Iterator[Facts]:
+    for check in table.checks:
+        try:
+            ways = alternatives(parse(check.expression))
+        except NotUnderstoodError:
+            continue
+        if len(ways) == 1:
+            yield from (atom.facts for atom in ways[0] if isinstance(atom, Says) and atom.column == name)
+
+
+def bounds_of(facts: Facts) -> tuple[float | None, float | None]:
+    """The numbers that CHECK constraints allow, both included as far as whole numbers go."""
+    low = [
+        n + (b.operator == ">")
+        for b in facts.bounds
+        if b.operator[0] == ">" and (n := number(b.text)) is not None
+    ]
+    high = [
+        n - (b.operator == "<")
+        for b in facts.bounds
+        if b.operator[0] == "<" and (n := number(b.text)) is not None
+    ]
+    return float(max(low)) if low else None, float(min(high)) if high else None

@@ -1,0 +1,269 @@
+"""One column of a profile as a generator of values: numbers, labels, texts, documents, arrays. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias, cast
+
+import numpy as np
+
+from rehearse.dataset.facts import Bound, Facts
+from rehearse.dataset.generators import ColumnGenerator
+from rehearse.dataset.generators.numbers import Shaped
+from rehearse.dataset.generators.weighted import Weighted
+from rehearse.dataset.kinds import TEXTS, UnsupportedTypeError, Wanted, flattened, values_of
+from rehearse.dataset.lattices import INTEGERS, LATTICES, lattice
+from rehearse.dataset.needs import ColumnNeed
+from rehearse.dataset.profile.pieces import Pieces, numbers_of, values_for
+from rehearse.dataset.profile.shapes import Arrays, Countable, Ordinals, Profiled, stretched
+from rehearse.dataset.profile.texts import Documents, Spread, Words
+from rehearse.dataset.values import Values
+from rehearse.dataset.vocabulary import kind_for
+from rehearse.model.profile import ColumnProfile, TableProfile
+from rehearse.model.schema import DataType, TypeKind
+
+IN_ORDER = 0.995
+"""A correlation from which on rows are taken to lie in the order of the column."""
+
+_FLOATING = frozenset({"float4", "float8"})
+_DOCUMENTS = frozenset({"json", "jsonb", "bytea"})
+_ENDLESS = 1 << 60
+_MANY = 100  # so many times more values than rows: hardly one comes twice
+_LEAST_TOAST = 0.05  # of the table's size: less than that is the rare long value
+_BARE = re.compile(r"(text|character varying|jsonb?|bytea)\b(?!.*\[)")
+_SHORT_BYTES = 127  # up to here, the length of a value takes one byte
+
+Made: TypeAlias = "tuple[ColumnGenerator | None, Pieces | None]"
+"""A column's values, and their distribution where it has an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMaker:
+    """One column of a table that is to have `count` rows."""
+
+    table: TableProfile
+    column: ColumnProfile
+    need: ColumnNeed
+    count: int
+
+    @property
+    def _base(self) -> tuple[DataType, Facts]:
+        return flattened(self.need.type, self.need.facts)
+
+    @property
+    def _filled(self) -> float:
+        """The share of the rows that are not null: frequencies are of all rows, places of these."""
+        return max(1e-9, 1.0 - self.column.null_fraction)
+
+    def generator(self) -> Made:
+        """What to draw the column's values from; None if that is best left to its type and name."""
+        base, facts = self._base
+        if base.kind is TypeKind.ENUM or base.name == "bool" or facts.one_of is not None:
+            return _labels(self.column, base.labels or ("false", "true"), facts, self._filled)
+        if base.name in LATTICES:
+            return self._numbers()
+        if base.kind is TypeKind.ARRAY:
+            return _arrays(self.column, base.element.name if base.element else ""), None
+        return self._texts() if base.kind is TypeKind.BASE else (None, None)
+
+    def countable(self) -> Values | None:
+        """Different values for a key by itself that are spread, or as long, as the profile's."""
+        base, facts = self._base
+        column = self.column
+        known = column.correlation is not None and column.correlation <= IN_ORDER
+        order = column.correlation if known and column.correlation is not None else 1.0
+        if base.name in INTEGERS:
+            whole = lattice(base, facts, self.need.name, exact=True, rows=_ENDLESS)
+            knots = tuple(int(number) for number in numbers_of(column.quantiles, base.name))
+            return stretched(whole, knots, self.count, order)
+        plain = not facts.regexes and not facts.likes and facts.one_of is None
+        if base.name in TEXTS and plain and column.lengths:
+            size = _MANY * max(1, self.count)
+            made = self._made(size)
+            if isinstance(made, Words) and (base.length is None or base.length > len(str(size))):
+                # what is asked of values that are counted is `size` and `at`, which these have
+                return cast("Values", Spread(made, max(1, self.count), order))
+        return None
+
+    def _numbers(self) -> Made:
+        column, need, filled = self.column, self.need, self._filled
+        base, facts = self._base
+        texts = (*column.quantiles, *(c.value for c in column.common if c.value is not None))
+        numbers = numbers_of(texts, base.name)
+        if len(numbers) != len(texts):
+            return None, None
+        if len(column.quantiles) > 1 or (column.common and len(numbers) == len(column.common)):
+            values = lattice(base, facts.also(_between(texts, numbers)), need.name, exact=True, rows=_ENDLESS)
+            bounds = numbers_of(column.quantiles, base.name)
+        else:  # withheld: any range will do
+            values = lattice(base, facts, need.name, exact=False, rows=self.count)
+            bounds = tuple(end / 10.0**values.scale for end in (values.spans[0][0], values.spans[-1][1]))
+        pieces = _pieces_of_numbers(column, bounds, base.name, filled)
+        distinct = column.distinct_of(self.count)
+        unit = 10.0**-values.scale
+        pieces = pieces.thinned(distinct, self.count * filled, unit)
+        fine = base.name in _FLOATING or (
+            base.precision is None and base.name == "numeric" and _small(numbers)
+        )
+        whole = not fine and values.scale == 0
+        return Shaped(Profiled(pieces, whole), values, fine), pieces
+
+    def _texts(self) -> Made:
+        column, facts = self.column, self._base[1]
+        known = {c.value: c.frequency / self._filled for c in column.common if c.value is not None}
+        items = sorted(value for value in known if value not in facts.none_of)
+        unnamed = [common for common in column.common if common.value is None]
+        rest = max(0.0, 1.0 - sum(common.frequency for common in column.common) / self._filled)
+        others = self._others(rest)
+        size, first = len(unnamed) + others, len(items)
+        values = self._made(max(1, size))
+        if values is None or first + size == 0:
+            return None, None
+        places = [math.floor((place + 0.5) * size / len(unnamed)) for place in range(len(unnamed))]
+        points = [(float(place), known[item]) for place, item in enumerate(items)]
+        points += [
+            (float(first + place), common.frequency / self._filled)
+            for place, common in zip(places, unnamed, strict=True)
+        ]
+        pieces = Pieces.of(points, (float(first), float(first + size)) if others else ())
+        exceptions: list[tuple[int, str]] = []
+        if isinstance(values, Words):
+            lengths = [common.length or 1 for common in unnamed]
+            exceptions = [(n, values.of_length(n, length)) for n, length in zip(places, lengths, strict=True)]
+        generator = Ordinals(pieces, values, tuple(items), tuple(exceptions))
+        return generator, pieces if self._base[0].name in TEXTS else None
+
+    def _others(self, rest: float) -> int:
+        """How many values there are besides the common ones."""
+        if rest < 1e-6:
+            return 0
+        draws = self.count * self._filled * rest
+        distinct = max(1.0, self.column.distinct_of(self.count) - len(self.column.common))
+        if not self.column.distinct:
+            distinct = draws
+        many = values_for(distinct, draws) or _MANY * draws
+        if self._base[0].name in TEXTS:  # each carries its number, which is to be no longer than they are
+            many = min(many, max(distinct, 10.0 ** min(15, self.column.width_bytes - 1)))
+        return max(1, round(many))
+
+    def _made(self, size: int) -> Countable | None:
+        """`size` made-up values of the column's type, all different."""
+        base, facts = self._base
+        if base.name in _DOCUMENTS and not facts.json:
+            return Documents(base.name, size, self._width)
+        if base.name in TEXTS and not facts.regexes and not facts.likes:
+            limits = [n for n in (base.length, facts.max_length, 63 if base.name == "name" else None) if n]
+            kind = kind_for(self.need.name, self.table.relation.name)
+            most = min(limits) if limits else None
+            return Words(kind, size, self._lengths(), facts.min_length, most, facts.fold)
+        try:
+            key = len(self.need.name)
+            values = values_of(
+                base, facts, Wanted(self.table.relation.name, self.need.name, size, exact=True, key=key)
+            )
+        except UnsupportedTypeError:
+            return None
+        return values if values.size >= size else None
+
+    def _lengths(self) -> tuple[int, ...]:
+        """Quantiles of the lengths of what is not common, with the mean that the width on disk leaves."""
+        column = self.column
+        width = self._width
+        wanted = max(0.0, width - (1 if width <= _SHORT_BYTES else 4))
+        shares = [common.frequency / self._filled for common in column.common]
+        rest = 1.0 - sum(shares)
+        if rest > 0.01:
+            lengths = [common.length or len(common.value or "") for common in column.common]
+            taken = sum(share * length for share, length in zip(shares, lengths, strict=True))
+            wanted = max(1.0, (wanted - taken) / rest)
+        known = column.lengths
+        mean = sum((a + b) / 2 for a, b in pairwise(known)) / max(1, len(known) - 1)
+        if len(known) < 2 or mean <= 0 or not wanted:
+            return (round(wanted) or 1,)
+        return tuple(max(1, round(length * wanted / mean)) for length in known)
+
+    @property
+    def _width(self) -> int:
+        """Bytes of a value, with its share of what the table has out of line: statistics count a value there
+        as the pointer to it. All of that is put down to the columns of long values, or to the widest one.
+        """
+        column = self.column
+        wide = [c for c in self.table.columns if _BARE.match(c.type)]
+        # statistics keep no value of more than a kilobyte
+        long = [c for c in wide if c.known and not c.lengths and not c.common and c.null_fraction < 1]
+        widest = long or sorted(wide, key=lambda c: -c.width_bytes)[:1]
+        if column not in widest or self.table.toast_bytes < _LEAST_TOAST * max(1, self.table.heap_bytes):
+            return column.width_bytes
+        values = sum(self.table.rows * (1 - c.null_fraction) for c in widest)
+        return column.width_bytes + round(self.table.toast_bytes / max(1.0, values))
+
+
+def _labels(
+    column: ColumnProfile, labels: tuple[str, ...], facts: Facts, filled: float
+) -> tuple[ColumnGenerator | None, Pieces | None]:
+    """Every label with its share; those that are not common share what is left."""
+    allowed = labels if facts.one_of is None else facts.one_of
+    items = [label for label in allowed if label not in facts.none_of]
+    spelled = {"t": "true", "f": "false"} if set(items) <= {"true", "false"} else {}
+    shares = {
+        spelled.get(c.value, c.value): c.frequency / filled for c in column.common if c.value is not None
+    }
+    unnamed = [c.frequency / filled for c in column.common if c.value is None]
+    for label in items:
+        if label not in shares and unnamed:
+            shares[label] = unnamed.pop(0)
+    others = [label for label in items if label not in shares]
+    rest = max(0.0, 1.0 - sum(shares.get(label, 0.0) for label in items))
+    weights = [shares.get(label, rest / max(1, len(others))) for label in items]
+    if not items or sum(weights) <= 0:
+        return None, None
+    points = [(float(place), weight) for place, weight in enumerate(weights) if weight > 0]
+    kept = [(item, weight) for item, weight in zip(items, weights, strict=True) if weight > 0]
+    generator = Weighted(tuple(item for item, _ in kept), tuple(weight for _, weight in kept))
+    return generator, Pieces.of(points, ())
+
+
+def _pieces_of_numbers(column: ColumnProfile, bounds: tuple[float, ...], base: str, filled: float) -> Pieces:
+    end = 1.0 if base not in _FLOATING | {"numeric", "money"} else 0.0
+    line = Pieces.of((), bounds) if len(bounds) > 1 else None
+    unnamed = [common for common in column.common if common.value is None]
+    points = [
+        (numbers_of((common.value,), base)[0], common.frequency / filled)
+        for common in column.common
+        if common.value is not None
+    ]
+    if line is not None:
+        # where a common value may not be told, any other in its place
+        places = (np.arange(len(unnamed)) + 0.5) / max(1, len(unnamed))
+        points += [
+            (float(math.floor(value)), common.frequency / filled)
+            for value, common in zip(line.at(places).tolist(), unnamed, strict=True)
+        ]
+    return Pieces.of(points, bounds, end)
+
+
+def _between(texts: tuple[str, ...], numbers: tuple[float, ...]) -> Facts:
+    """No less than the least and no more than the greatest of the profile's values."""
+    plain = [re.sub(r"[$,]", "", text) for text in texts]
+    least, greatest = numbers.index(min(numbers)), numbers.index(max(numbers))
+    return Facts(bounds=(Bound(">=", plain[least]), Bound("<=", plain[greatest])))
+
+
+def _small(numbers: tuple[float, ...]) -> bool:
+    """Whether two digits after the point are too few for these."""
+    return max(numbers) - min(numbers) < 10
+
+
+def _arrays(column: ColumnProfile, element: str) -> ColumnGenerator | None:
+    numeric = element in INTEGERS
+    if not column.elements or column.element_count is None or (not numeric and element not in TEXTS):
+        return None
+    items = [
+        common.value if common.value is not None else str(place + 1) if numeric else f"w{place + 1}"
+        for place, common in enumerate(column.elements)
+    ]
+    shares = tuple(common.frequency for common in column.elements)
+    return Arrays(tuple(items), shares, column.element_count, numeric)

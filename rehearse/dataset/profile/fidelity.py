@@ -1,0 +1,280 @@
+"""How alike two profiles are: one row a column, the worst first. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+import numpy as np
+
+from rehearse.dataset.lattices import LATTICES
+from rehearse.dataset.profile.pieces import Numbers, Pieces, numbers_of
+from rehearse.dataset.profile.withhold import FEWEST_ROWS
+from rehearse.model.profile import ColumnProfile, CommonValue, Profile, TableProfile
+from rehearse.model.relation import Relation, quote_name
+
+TOP = 10
+MEASURES = ("nulls", "common", "quantiles", "correlation", "width", "distinct")
+
+# a quantile may lie at a share of the rows that is so much off: statistics are of a sample, and where
+# values have a gap between them the next share is on its other side
+_LEEWAY = 0.01
+_SHARES = np.arange(1, 100) / 100
+# names that a type goes by in `format_type`, by its own
+_BASES = {
+    "smallint": "int2",
+    "integer": "int4",
+    "bigint": "int8",
+    "real": "float4",
+    "double precision": "float8",
+    "timestamp without time zone": "timestamp",
+    "timestamp with time zone": "timestamptz",
+    "time without time zone": "time",
+    "time with time zone": "timetz",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFidelity:
+    """How far one column is off, as fractions; a measure that is missing could not be taken.
+
+    `nulls`: of all rows. `common`: the largest difference in frequency among the ten most common values of
+    either side; by rank where values are withheld. Of both, and of `correlation`, what chance makes of so
+    many rows is taken off. `quantiles`: of the range between the first and the last
+    hundredth. `correlation`: as it is. `width`, `distinct`: of the first side's. `uncounted` are measures
+    that are shown but not held against the tolerance.
+    """
+
+    relation: Relation
+    column: str
+    deviations: dict[str, float] = field(default_factory=dict)
+    uncounted: frozenset[str] = frozenset()
+
+    @property
+    def worst(self) -> float:
+        """The largest deviation that counts."""
+        return max((d for name, d in self.deviations.items() if name not in self.uncounted), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Two profiles compared. `rows` are (table, rows here, rows there); `missing` names what only the first
+    side has, or of which one side has no statistics: it was not compared, so it does not pass.
+    """
+
+    columns: tuple[ColumnFidelity, ...]
+    rows: tuple[tuple[Relation, int, int], ...]
+    missing: tuple[str, ...] = ()
+
+    def within(self, tolerance: float) -> bool:
+        """Whether everything was compared and nothing is further off than that."""
+        compared = any(column.deviations for column in self.columns)
+        return compared and not self.missing and all(c.worst <= tolerance for c in self.columns)
+
+
+def fidelity(first: Profile, second: Profile) -> Fidelity:
+    """What `second` has of `first`, whatever their sizes."""
+    columns: list[ColumnFidelity] = []
+    rows = []
+    missing = []
+    for table in first.tables:
+        other = second.table(table.relation)
+        if other is None:
+            missing.append(f"{table.relation}: there is no such table")
+            continue
+        rows.append((table.relation, table.rows, other.rows))
+        if table.rows and not other.rows:
+            missing.append(f"{table.relation}: it has no rows")
+        elif table.rows:
+            for column in table.columns:
+                name = f"{table.relation}.{quote_name(column.name)}"
+                twin = other.column(column.name)
+                if twin is None:
+                    missing.append(f"{name}: there is no such column")
+                elif column.known and not twin.known:
+                    missing.append(f"{name}: there are no statistics of it, run ANALYZE or scan")
+                elif column.known:
+                    columns.append(_Pair(first, second, table, other, column, twin).compared())
+    columns.sort(key=lambda column: (-column.worst, column.relation, column.column))
+    return Fidelity(tuple(columns), tuple(rows), tuple(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One column on both sides."""
+
+    first: Profile
+    second: Profile
+    table: TableProfile
+    other: TableProfile
+    column: ColumnProfile
+    twin: ColumnProfile
+
+    def compared(self) -> ColumnFidelity:
+        """Every measure that can be taken."""
+        column, twin = self.column, self.twin
+        rows = max(1, min(self.table.rows, self.other.rows))
+        nulls = abs(column.null_fraction - twin.null_fraction)
+        deviations = {"nulls": max(0.0, nulls - _chance(column.null_fraction, rows))}
+        if column.common or twin.common:
+            deviations["common"] = _common(column.common, twin.common, rows)
+        elif column.elements or twin.elements:
+            deviations["common"] = _common(column.elements, twin.elements, rows)
+        quantiles = self._quantiles()
+        if quantiles is not None:
+            deviations["quantiles"] = quantiles
+        if column.correlation is not None and twin.correlation is not None:
+            off = abs(column.correlation - twin.correlation)
+            deviations["correlation"] = max(0.0, off - math.sqrt(8 * (1 - column.correlation**2) / rows))
+        if column.width_bytes:
+            # statistics have whole bytes: one is no difference
+            off = max(0, abs(column.width_bytes - twin.width_bytes) - 1)
+            deviations["width"] = off / column.width_bytes
+        if column.distinct and twin.distinct:
+            deviations["distinct"] = _distinct(self.table, self.other, column, twin)
+        # a sample tells little of how many values there are, and rare ones come and go
+        return ColumnFidelity(self.table.relation, column.name, deviations, frozenset({"distinct"}))
+
+    def _quantiles(self) -> float | None:
+        """The difference of two quantile functions; None without an order, or where too much is withheld."""
+        base = _base(self.column)
+        lines = [
+            _line(profile, table, column, base)
+            for profile, table, column in (
+                (self.first, self.table, self.column),
+                (self.second, self.other, self.twin),
+            )
+        ]
+        same_size = abs(self.table.rows - self.other.rows) <= 0.03 * self.table.rows
+        if lines[0] is None or lines[1] is None:
+            return None
+        # the keys of more rows reach further
+        apart = _apart(lines[0], lines[1], own_range=not same_size and self.column.distinct == -1)
+        return max(0.0, apart - self._step(base) / max(1e-300, _span(lines[0])))
+
+    def _step(self, base: str) -> float:
+        """How far apart the positions are that common parents are rounded to; 0 where there are none."""
+        keys = _parent_keys(self.first, self.table, self.column, base)
+        parent = next((r.parent for r in self.table.references if r.columns == (self.column.name,)), None)
+        table = self.first.table(parent) if parent is not None else None
+        if keys is None or table is None or all(common.position is None for common in self.column.common):
+            return 0.0
+        return (keys.high[-1] - keys.low[0]) * min(1.0, FEWEST_ROWS / max(1, table.rows))
+
+
+def _common(mine: Sequence[CommonValue], theirs: Sequence[CommonValue], rows: int) -> float:
+    """Frequencies by value, as far as both sides have them, else by rank."""
+    if all(common.value is not None for common in (*mine, *theirs)):
+        here, there = ({common.value: common.frequency for common in side} for side in (mine, theirs))
+        # what is not among a side's common values is rarer than all of these
+        pairs = [(here.get(value, 0.0), there.get(value, 0.0)) for value in _top(here) + _top(there)]
+    else:
+        sides = (mine, theirs)
+        ranked = [sorted((common.frequency for common in side), reverse=True)[:TOP] for side in sides]
+        pairs = [(_or_least(a, ranked[0], b), _or_least(b, ranked[1], a)) for a, b in zip_longest(*ranked)]
+    return max(max(0.0, abs(a - b) - _chance(a, rows)) for a, b in pairs)
+
+
+def _chance(share: float, rows: int) -> float:
+    """How far two shares of so many rows may be apart when nothing but chance differs: two deviations."""
+    return 2 * math.sqrt(2 * share * (1 - share) / rows)
+
+
+def _top(shares: dict[str | None, float]) -> list[str | None]:
+    return sorted(shares, key=lambda value: -shares[value])[:TOP]
+
+
+def _or_least(share: float | None, shares: Sequence[float], other: float | None) -> float:
+    """A rank that a side does not have: no more than its least, and nothing to hold against it below."""
+    if share is not None:
+        return share
+    return min(other or 0.0, min(shares, default=0.0))
+
+
+def _apart(mine: Pieces, theirs: Pieces, *, own_range: bool) -> float:
+    """The largest difference of two quantile functions, of the range of the first one's middle."""
+    ranges = [line.at(np.array([0.01, 0.99])) for line in (mine, theirs)]
+    spans = [float(ends[1] - ends[0]) for ends in ranges]
+    if spans[0] <= 0:
+        return 0.0 if spans[1] <= 0 and ranges[0][0] == ranges[1][0] else 1.0
+
+    def placed(line: Pieces, which: int, shares: Numbers) -> Numbers:
+        values = line.at(np.clip(shares, 0.0, 1.0 - 1e-12))
+        if not own_range:
+            return values
+        relative: Numbers = (values - ranges[which][0]) / max(spans[which], 1e-300) * spans[0]
+        return relative
+
+    wanted = placed(mine, 0, _SHARES)
+    least, most = placed(theirs, 1, _SHARES - _LEEWAY), placed(theirs, 1, _SHARES + _LEEWAY)
+    off = np.maximum(np.maximum(least - wanted, wanted - most), 0.0)
+    # a tail may be as long as it likes: only what 98 % of the rows span counts
+    return float(min(1.0, np.max(off) / spans[0]))
+
+
+def _span(line: Pieces) -> float:
+    low, high = line.at(np.array([0.01, 0.99])).tolist()
+    return float(high - low)
+
+
+def _line(profile: Profile, table: TableProfile, column: ColumnProfile, base: str) -> Pieces | None:
+    """The column's values as a distribution on a line; a withheld one stands where its parent's key does."""
+    if base not in LATTICES:
+        return None
+    filled = max(1e-9, 1.0 - column.null_fraction)
+    parent = _parent_keys(profile, table, column, base)
+    points, lost = [], 0.0
+    for common in column.common:
+        if common.value is not None and (numbers := numbers_of((common.value,), base)):
+            points.append((numbers[0], common.frequency / filled))
+        elif common.position is not None and parent is not None:
+            place = np.array([min(common.position, 1.0 - 1e-9)])
+            points.append((float(parent.at(place)[0]), common.frequency / filled))
+        else:
+            lost += common.frequency / filled
+    bounds = numbers_of(column.quantiles, base)
+    if lost > _LEEWAY or (len(bounds) < 2 and not points):
+        return None
+    return Pieces.of(points, bounds)
+
+
+def _parent_keys(profile: Profile, table: TableProfile, column: ColumnProfile, base: str) -> Pieces | None:
+    for reference in table.references:
+        parent = profile.table(reference.parent)
+        if reference.columns == (column.name,) and parent is not None:
+            key = parent.column(reference.parent_columns[0])
+            bounds = numbers_of(key.quantiles, base) if key is not None else ()
+            return Pieces.of((), bounds) if len(bounds) > 1 else None
+    return None
+
+
+def _base(column: ColumnProfile) -> str:
+    bare = column.type.partition("(")[0].strip()
+    rest = column.type.rpartition(")")[2].strip()
+    return _BASES.get(f"{bare} {rest}".strip() if "(" in column.type else bare, bare)
+
+
+def _distinct(table: TableProfile, other: TableProfile, column: ColumnProfile, twin: ColumnProfile) -> float:
+    """Of two counts, or where both grow with the table, of two fractions of it."""
+    if column.distinct < 0 and twin.distinct < 0:
+        mine, theirs = -column.distinct, -twin.distinct
+    else:
+        mine, theirs = column.distinct_of(table.rows), twin.distinct_of(other.rows)
+    return abs(mine - theirs) / mine if mine and math.isfinite(mine) else 0.0
+
+
+def table_lines(result: Fidelity, tolerance: float) -> Iterator[tuple[str, ...]]:
+    """The fidelity table as cells: a column's name, then each of MEASURES; `!` marks what is out."""
+    for column in result.columns:
+        cells = [f"{column.relation}.{quote_name(column.column)}"]
+        for measure in MEASURES:
+            deviation = column.deviations.get(measure)
+            if deviation is None:
+                cells.append("-")
+                continue
+            mark = "~" if measure in column.uncounted else "!" if deviation > tolerance else ""
+            shown = f"{deviation:.3f}" if measure == "correlation" else f"{100 * deviation:.2f} %"
+            cells.append(shown + mark)
+        yield tuple(cells)
