@@ -98,7 +98,6 @@ def test_slice_that_turns_out_not_to_be_binary_is_sent_again(
 
     monkeypatch.setattr(Generator, "cells", cells)
     monkeypatch.setattr("rehearse.dataset.copying._CHUNK_BYTES", 0)
-    monkeypatch.setattr("rehearse.dataset.copying._LEAST_SLICES", 1)
     seen: list[int] = []
     for job in TableCopy(generator, RELATION, types, 60, lambda _, count: seen.append(count)).jobs(900):
         job(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -329,7 +330,9 @@ def test_the_command_line_compares(twins: Twins, tmp_path: Path) -> None:
     done = runner.invoke(app, ["data", "compare", "--profile", str(out), "--profile", str(other)])
     assert done.exit_code == 1
     assert done.stdout.splitlines()[1].startswith("orders.status")
-    assert " 4.56 %!" in done.stdout  # what chance alone makes of so many rows is taken off
+    said = re.search(r" (\d\.\d\d) %!", done.stdout)
+    assert said is not None
+    assert 4 < float(said[1]) < 5  # what chance alone makes of so many rows is taken off
 
 
 def test_the_users_rules_reach_the_file(twins: Twins) -> None:

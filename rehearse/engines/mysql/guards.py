@@ -77,6 +77,8 @@ def read_state(connection: Connection, dbname: str) -> DatabaseState:
     if replica is None and not mariadb:  # before 8.0.22
         replica = _asked(connection, "SHOW SLAVE STATUS")
     prepared = _asked(connection, _PREPARED)
+    # also those whose session is about to go; for this list alone a privilege of its own is needed
+    listed = _asked(connection, "XA RECOVER") or []
     sees = _number(connection, _SEES_SESSIONS) > 0
     replicas, here, elsewhere = (int(str(value)) for value in fetch(connection, _SESSIONS)[0])
     marker = {"marker": MARKER_TABLE, "comment": MARKER_COMMENT}
@@ -86,7 +88,7 @@ def read_state(connection: Connection, dbname: str) -> DatabaseState:
         read_only=str(fetch(connection, "SELECT @@GLOBAL.read_only")[0][0]) not in ("0", "OFF"),
         replicas=replicas,
         clustered=_clustered(connection, mariadb=mariadb),
-        prepared=int(str(prepared[0][0])) if prepared else 0,
+        prepared=max(len(listed), int(str(prepared[0][0])) if prepared else 0),
         sessions_here=here,
         sessions_elsewhere=elsewhere,
         marked=_number(connection, _MARKED, marker) > 0,
