@@ -11,7 +11,6 @@ from tests.rehearsal.conftest import Ran, rehearse_library
 
 # Each whole rehearsal here stands for its kind; `make conformance` runs the others, under traffic, too.
 GOES = {
-    "a constant default": "ALTER TABLE loans ADD COLUMN renewals int NOT NULL DEFAULT 0;",
     "an index, concurrently": "CREATE INDEX CONCURRENTLY loans_due_idx ON loans (due_on);",
     "a foreign key in two steps": (
         "SET lock_timeout = '2s';\n"
@@ -33,18 +32,12 @@ FAILS = {
         "rewrite-under-lock",
         0,
     ),
-    "a narrower varchar": (
-        "ALTER TABLE loans ALTER COLUMN barcode TYPE varchar(8);",
-        "rewrite-under-lock",
-        0,
-    ),
     "not null": ("ALTER TABLE loans ALTER COLUMN note SET NOT NULL;", "scan-under-lock", 0),
     "a foreign key": (
         "ALTER TABLE loans ADD FOREIGN KEY (branch_code) REFERENCES branches;",
         "scan-under-lock",
         0,
     ),
-    "a unique constraint": ("ALTER TABLE loans ADD UNIQUE (barcode);", "index-build-blocks-writes", 0),
     "an index": ("CREATE INDEX ON loans (due_on);", "index-build-blocks-writes", 0),
     "a renamed column": ("ALTER TABLE loans RENAME COLUMN note TO remark;", "breaks-running-application", 0),
 }

@@ -98,10 +98,10 @@ def test_traffic_goes_on_after_the_server_was_killed_and_came_back(
     due, ended = (
         np.frombuffer(column, dtype=np.int64) for column in (samples.scheduled_ns, samples.ended_ns)
     )
-    assert set(outcome.tolist()) == {Outcome.OK, Outcome.CONNECTION_LOST}
+    assert set(outcome.tolist()) <= {Outcome.OK, Outcome.CONNECTION_LOST}
     lost = outcome == Outcome.CONNECTION_LOST
-    assert 1 <= lost.sum() <= LOAD.clients  # what was out; nothing else is lost, it waits
-    meanwhile = (due > killed_ns) & (due < back_ns)
+    assert lost.sum() <= LOAD.clients  # what was out, if anything was; all else is not lost, it waits
+    meanwhile = (due > killed_ns) & (due < back_ns) & ~lost
     assert meanwhile.sum() > 10
     assert (ended[meanwhile] > back_ns).all()  # the gap is in the latencies
     assert (ended - due).max() > 0.2e9
