@@ -108,6 +108,8 @@ class _Replica:
             counts = _counted(asking, self.target.dbname, before, sum(each.count for each in cancelled))
             settings = conflict_settings(asking)
         course = log.course.since(run.started_ns)
+        if not course:  # no sample is not a lag of nothing
+            raise EnvironmentFailure("the standby's position was not read once while the migration ran")
         facts = ReplicaFacts(
             lag_max_ns=max((sample.lag_ns for sample in course), default=0),
             unflushed_max_bytes=max((sample.unflushed_bytes for sample in course), default=0),

@@ -57,7 +57,7 @@ def write_block(frame: pl.DataFrame) -> bytes:
 
 def decoded(series: pl.Series) -> pl.Series:
     """Fields as the values that they spell."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     escaped = series.str.contains("\\", literal=True).fill_null(value=False)
     if not escaped.any():
@@ -77,7 +77,7 @@ def encoded(series: pl.Series) -> pl.Series:
 
 
 def _strings(columns: Sequence[str]) -> dict[str, type[pl.String]]:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return dict.fromkeys(columns, pl.String)
 

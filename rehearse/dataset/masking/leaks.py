@@ -140,7 +140,7 @@ class Sample:
 
     def sealed(self) -> dict[int, str]:
         """Hash to column, for every value that is rare enough to mean somebody."""
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         result: dict[int, str] = {}
         sampled = sum(len(seen.counts) for seen in self._seen.values())
@@ -169,7 +169,7 @@ class LeakCheck:
     """Reads blocks of what was written."""
 
     def __init__(self, sample: Sample, allowed: Mapping[str, str]) -> None:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         self._sample = sample
         self._known = sample.sealed()
@@ -192,7 +192,7 @@ class LeakCheck:
                 self._read_wide(plan.label, present)
             elif _tells(type_):
                 if type_.name == "bytea":
-                    import polars as pl  # noqa: PLC0415
+                    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
                     present = pl.Series(
                         [readable(text, type_) for text in present.to_list()], dtype=pl.String
@@ -241,7 +241,7 @@ class LeakCheck:
                 self._found[label, name] += 1
 
     def _look_into(self, label: str, texts: list[str]) -> None:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         self.looked_into += len(texts)
         parts = [part for text in texts for part in {*atoms(text), *_windows(text)} if part != normal(text)]

@@ -31,7 +31,7 @@ def texts(key: bytes, shape: Shape, *, phone: bool = False, copy: int = 0) -> Ma
     prf = Prf(key)
 
     def mask(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         given = values.to_list()
         letters = _Letters.of(given)

@@ -57,7 +57,7 @@ def over_distinct(mask: Masker) -> Masker:
     """`mask` applied to each distinct value once, and nulls left alone."""
 
     def apply(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         if values.null_count() == len(values):
             return values
@@ -89,7 +89,7 @@ def constant(value: str | None) -> Masker:
     """One value for all; None for NULL."""
 
     def apply(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         if value is None:
             return pl.Series(values.name, [None], dtype=pl.String).new_from_index(0, len(values))
@@ -120,7 +120,7 @@ def emails(key: bytes, shape: Shape) -> Masker:
     prf = Prf(key)
 
     def mask(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         drawn = prf.texts(_folded(values, shape))[:, 0]
         if short:
@@ -139,7 +139,7 @@ def hashes(key: bytes, length: int) -> Masker:
     halves = halves[: 1 if length <= 32 else 2]
 
     def mask(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         raw = np.hstack([prf.texts(values) for prf in halves]).tobytes().hex()
         step = 32 * len(halves)
@@ -153,7 +153,7 @@ def uuids(key: bytes) -> Masker:
     prf = Prf(key)
 
     def mask(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         raw = prf.texts(values.str.to_lowercase()).view(np.uint8).reshape(-1, 16)
         raw[:, 6] = raw[:, 6] & 0x0F | 0x40
@@ -176,13 +176,13 @@ def _picked(words: Callable[[], tuple[str, ...]], drawn: Words) -> pl.Series:
 
 @cache
 def _pool(words: Callable[[], tuple[str, ...]]) -> pl.Series:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return pl.Series(words(), dtype=pl.String)
 
 
 def _numbers(drawn: Words, digits: int) -> pl.Series:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return pl.Series(drawn % np.uint64(10**digits)).cast(pl.String).str.zfill(digits)
 
@@ -197,6 +197,6 @@ def partial_of(mask: Callable[[str], str]) -> Masker:
 
 
 def _one_by_one(mask: Callable[[str], str], values: pl.Series) -> pl.Series:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return pl.Series([mask(value) for value in values.to_list()], dtype=pl.String)

@@ -25,7 +25,7 @@ def keys(key: bytes, maximum: int, stride: int = 0) -> Masker:
     prf = Prf(key)
 
     def apply(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         numbers = values.cast(pl.Int64, strict=False)
         if numbers.null_count() > values.null_count():
@@ -42,7 +42,7 @@ def decimal_keys(key: bytes, scale: int, maximum: int) -> Masker:
     whole = keys(key, maximum)
 
     def apply(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         masked = whole(values.str.replace(".", "", literal=True))
         digits = masked.str.strip_prefix("-").str.zfill(scale + 1)
@@ -83,7 +83,7 @@ def numbers(key: bytes, within: float, shape: Shape, *, whole: bool) -> Masker:
     prf = Prf(key)
 
     def apply(values: pl.Series) -> pl.Series:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         bare = values
         parsed = bare.cast(pl.Float64, strict=False)

@@ -61,7 +61,7 @@ def _microseconds(values: pl.Series) -> pl.Series:
 
     The parser takes four times as long for a format with a fraction in it, so that is read by itself.
     """
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     whole = values.str.head(_WHOLE_SECONDS).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
     rest = values.str.slice(_WHOLE_SECONDS)
@@ -76,7 +76,7 @@ def _microseconds(values: pl.Series) -> pl.Series:
 
 def _dates(days: Integers) -> pl.Series:
     """Every day is spelled once."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     known, place = _distinct(days)
     spelled = pl.Series(known).cast(pl.Int32).cast(pl.Date).cast(pl.String)
@@ -84,7 +84,7 @@ def _dates(days: Integers) -> pl.Series:
 
 
 def _timestamps(moments: Integers, zone: str) -> pl.Series:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     days, within = np.divmod(moments, _US_A_DAY)
     seconds, fractions = np.divmod(within, _US_A_SECOND)
@@ -101,7 +101,7 @@ def _timestamps(moments: Integers, zone: str) -> pl.Series:
 @cache
 def _times() -> pl.Series:
     """Every second of a day."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     seconds = pl.Series(np.arange(86_400)) * 1_000_000_000
     return " " + seconds.cast(pl.Time).dt.to_string("%H:%M:%S")
@@ -110,14 +110,14 @@ def _times() -> pl.Series:
 @cache
 def _digits(before: str) -> pl.Series:
     """Every three digits."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return pl.Series([f"{before}{number:03d}" for number in range(1000)])
 
 
 def _without_zone(values: pl.Series, *, days_only: bool) -> tuple[pl.Series, npt.NDArray[np.int64]]:
     """Local time and its offset from UTC in microseconds."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     if days_only:
         return values, _NO_OFFSET

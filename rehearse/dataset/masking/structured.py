@@ -278,7 +278,7 @@ def _applied(masker: Masker, parts: list[str]) -> list[str]:
 
 
 def _series(texts: Iterator[str] | list[str]) -> pl.Series:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return pl.Series(list(texts), dtype=pl.String)
 

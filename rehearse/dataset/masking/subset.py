@@ -91,7 +91,7 @@ class Keys:
 
 def read_keys(source: Source, plan: MaskPlan) -> Keys:
     """Streams every table once, and keeps what its rows are joined and told apart by."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     keys = Keys(source.schema)
     parts: dict[Relation, list[pl.DataFrame]] = defaultdict(list)
@@ -150,7 +150,7 @@ def by_root(
     """The rows of `root` whose `columns` have these values, what refers to them and so on if `children`,
     and all that any of these refer to.
     """
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     chosen = {relation: np.zeros(len(frame), dtype=np.bool_) for relation, frame in keys.frames.items()}
     wanted = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
@@ -224,7 +224,7 @@ def _key_columns(table: Table, links: Sequence[_Link], plan: MaskPlan) -> list[s
 
 
 def _drawn(frame: pl.DataFrame, table: Table, fraction: float, key: MaskKey) -> Flags:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     if frame.width == 0 or not len(frame):
         return np.ones(len(frame), dtype=np.bool_)
