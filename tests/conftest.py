@@ -6,9 +6,11 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -21,6 +23,13 @@ from rehearse.provision.binaries import embedded_installation
 
 _NUMBERS = itertools.count(1)
 _TEMPORARY = pytest.StashKey[Path]()
+_GONE_WITHIN_S = 60.0
+# how long an example takes says more of the machine than of the code, and the same code is given the same
+# examples each time
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 # testcontainers' reaper is an image of its own, which a machine without a registry cannot fetch; what our
 # containers leave is removed by our own sweep
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
@@ -47,10 +56,15 @@ def pytest_report_header() -> str:
     return f"server: embedded PostgreSQL {version}"
 
 
+@pytest.hookimpl(trylast=True)  # a session that is stopped early has ended its fixtures by then
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A session that leaves a server process or a server's directory has failed."""
+    """A session that leaves a server process or a server's directory has failed. What ends by itself, as a
+    server whose test was killed, is given time to.
+    """
     directory = session.config.stash[_TEMPORARY]
-    left = [*_processes_under(directory), *map(str, directory.glob("rehearse-*"))]
+    until = time.monotonic() + _GONE_WITHIN_S
+    while (left := _left_under(directory)) and time.monotonic() < until:
+        time.sleep(0.2)
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         print("\nleft behind by the tests:", *left, sep="\n  ")  # noqa: T201 - pytest shows it
@@ -59,6 +73,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the session's directory."""
     shutil.rmtree(config.stash[_TEMPORARY], ignore_errors=True)
+
+
+def _left_under(directory: Path) -> list[str]:
+    return [*_processes_under(directory), *map(str, directory.glob("rehearse-*"))]
 
 
 def _processes_under(directory: Path) -> Iterator[str]:

@@ -26,6 +26,7 @@ from rehearse.model.relation import Relation
 from rehearse.model.scenario import RowCounts, Scenario
 from rehearse.model.schema import Schema, TableKind
 from rehearse.model.target import Target
+from rehearse.model.trials import TrialKind
 
 BASE = "rehearse_base"
 PREVIEW = "rehearse_preview"
@@ -104,11 +105,22 @@ def build_base(
         facts = kept.facts
         find(target, plan)
     else:
-        facts = fill(target, what, on_progress)
+        facts = fill(target, what, on_progress, copies=_copies(scenario))
         facts = replace(facts, notes=(*excused, *what.unused, *facts.notes))
     tables = table_facts(target, schema, preview.touched, _in_production(scenario, schema))
     generated = frozenset(relation for relation in plan.rows if relation not in loaded)
     return Base(target, schema, preview, plan, facts, tables, generated, excused, keepable=keep)
+
+
+def _copies(scenario: Scenario) -> float:
+    """How many times, beside the base, what was loaded lies on the disk at most while trials work with it."""
+    kinds = scenario.trials.beyond_traffic(has_down=bool(scenario.migration.down))
+    copies = 1.0  # the database that is migrated
+    if TrialKind.SCALE in kinds:
+        copies = 2.25  # a quarter of the rows, and what half of them are made out of
+    if TrialKind.REPLICA in kinds:
+        copies = 3.0  # a standby has both
+    return copies
 
 
 def _in_production(scenario: Scenario, schema: Schema) -> RowCounts:
@@ -127,13 +139,17 @@ def _in_production(scenario: Scenario, schema: Schema) -> RowCounts:
 
 
 def run_preview(server: Target, scenario: Scenario, template: str = BASE) -> Preview:
-    """Run the migration on a copy of the base before it has any generated rows."""
+    """Run the migration on a copy of the base before it has any generated rows: no longer than the scenario
+    lets it run, nor than it may run under the traffic before a gate breaks it off.
+    """
     create_database(server, PREVIEW, template=template)
     try:
         target = server.on(PREVIEW)
         spec = scenario.migration
+        limits = (gate.limit for gate in scenario.aborts if gate.metric.name == "duration")
+        timeout_s = min((spec.timeout_s, *limits))
         run = run_migration(
-            target, spec.up, spec.transaction, timeout_s=spec.timeout_s, on_state=lambda _state: None
+            target, spec.up, spec.transaction, timeout_s=timeout_s, on_state=lambda _state: None
         )
         with connect(target, "rehearse") as connection:
             after = introspect(connection) if run.failed is None else None

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rehearse.dataset.bits import key_of
-from rehearse.dataset.exclusions import KeyNeed
+from rehearse.dataset.exclusions import KeyNeed, told_apart
 from rehearse.dataset.expressions import Not, NotUnderstoodError, parse
 from rehearse.dataset.facts import Says, alternatives
 from rehearse.dataset.generators import Fan
+from rehearse.dataset.generators.fans import Exactly
 from rehearse.dataset.keys import Allocation, Carrier, KeySpec, allocate
 from rehearse.dataset.kinds import TEXTS, UnsupportedTypeError, Wanted, flattened, values_of
 from rehearse.dataset.lattices import INTEGERS
 from rehearse.dataset.links import ITSELF, LEAD, WITHIN, Link
 from rehearse.dataset.needs import ColumnNeed, TableNeed
 from rehearse.dataset.recipe import Digit
+from rehearse.dataset.siblings import Nth, Shared
 from rehearse.dataset.values import Values
 from rehearse.dataset.vocabulary import DEFAULT_LOCALE
-from rehearse.model.relation import Relation
+from rehearse.errors import DatasetError
+from rehearse.model.relation import Relation, quote_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,14 @@ class Surroundings:
     fans: Mapping[tuple[Relation, tuple[str, ...]], Fan] = field(default_factory=dict)
     locale: str = DEFAULT_LOCALE
     firsts: Mapping[tuple[Relation, int], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What carries a key that holds a reference which is shared out, and for how many rows that will do."""
+
+    carriers: Mapping[str, Shared | Nth]
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +104,52 @@ class Allotment:
             counts = column.counted and not column.free and flattened(column.type)[0].name in INTEGERS
             if counts and self.decider(column.name) is None and self._column_size(column.name, rows) >= rows:
                 assigned[f"column {column.name}"] = Digit(1)
-        keys = [self._spec(key, rows) for key in self.keys(rows)]
-        return allocate(rows, keys, assigned, (self.around.seed, str(relation)))
+        families = {key.name: found for key in self.need.keys if (found := self._family(key, rows, assigned))}
+        keys = [self._spec(key, rows) for key in self.keys(rows) if key.name not in families]
+        made = allocate(rows, keys, assigned, (self.around.seed, str(relation)))
+        for family in families.values():
+            made = replace(
+                made, limit=min(made.limit, family.limit), shared={**made.shared, **family.carriers}
+            )
+        return made
+
+    def _family(self, key: KeyNeed, rows: int, assigned: Mapping[str, Digit]) -> Family | None:
+        """The carriers of a key that holds a reference which is shared out: the reference, and the one other
+        that tells a parent's children apart. None for other keys.
+        """
+        for place, link in enumerate(self.links):
+            fan = self.around.fans.get((self.need.relation, link.columns))
+            if not isinstance(fan, Exactly) or not set(link.columns) <= set(key.columns):
+                continue
+            if told_apart(set(key.columns) - set(link.columns), self.need.keys):
+                continue
+            mine = f"link {place}"
+            others = [carrier for carrier in self._spec(key, rows).carriers if carrier.name != mine]
+            settled = (
+                self.other_than(place) is not None or {mine, *(c.name for c in others)} & assigned.keys()
+            )
+            if link.role != LEAD or len(others) != 1 or settled:
+                raise DatasetError(
+                    f"{self.need.relation}: `children` per {link.parent} cannot be shared out within the "
+                    f"unique key {quote_name(key.name)}",
+                    "leave it out: the key decides how many children a parent has",
+                )
+            return self._shared_out(place, fan, others[0], key, rows)
+        return None
+
+    def _shared_out(self, place: int, fan: Exactly, other: Carrier, key: KeyNeed, rows: int) -> Family:
+        size = max(1, self.size(place))
+        shared = Shared(fan.fan, size, rows)
+        most = shared.most
+        if most > other.size:
+            raise DatasetError(
+                f"{self.need.relation}: the busiest of {self.links[place].parent} would have {most:,} "
+                f"children, and the unique key {quote_name(key.name)} tells {other.size:,} apart",
+                "say fewer rows, or a flatter distribution",
+            )
+        modulo = other.size if other.shared else None
+        nth = Nth(shared, modulo, self.key("nth", key.name))
+        return Family({f"link {place}": shared, other.name: nth}, rows + (other.size - most) * size)
 
     def keys(self, rows: int) -> Iterator[KeyNeed]:
         """The keys to be kept by digits; partial ones without room are kept by staying out of them."""

@@ -93,9 +93,12 @@ def fill(
     on_progress: Callable[[LoadProgress], None],
     *,
     streams: int | None = None,
+    copies: float = 0.0,
 ) -> DatasetFacts:
-    """Loads all rows, then wears the tables that are to have dead ones."""
-    facts = load(target, what.plan, on_progress=on_progress, streams=streams)
+    """Loads all rows, then wears the tables that are to have dead ones. There has to be room on the disk for
+    so many `copies` of it beside.
+    """
+    facts = load(target, what.plan, on_progress=on_progress, streams=streams, copies=copies)
     if what.dead:
         size_bytes, unworn = wear(target, what.dead, what.plan.seed)
         facts = replace(facts, size_bytes=size_bytes, notes=(*facts.notes, *unworn))

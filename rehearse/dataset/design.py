@@ -34,6 +34,7 @@ from rehearse.dataset.recipe import (
     TableRecipe,
     Within,
 )
+from rehearse.dataset.siblings import Nth, Shared
 from rehearse.dataset.values import Choices, Lattice, Values
 from rehearse.errors import DatasetError
 from rehearse.model.relation import quote_name
@@ -55,6 +56,7 @@ class Designer:
     rows: int
     notes: list[str] = field(default_factory=list)
     _digits: Mapping[str, Digit] = field(default_factory=dict)
+    _shared: Mapping[str, Shared | Nth] = field(default_factory=dict)
     _keyed: set[str] = field(default_factory=set)
     _limit: int = _ENDLESS
 
@@ -62,7 +64,7 @@ class Designer:
         """The table's recipe. Raises DatasetError for a column that cannot be filled."""
         need = self.allotment.need
         allocation = self.allotment.allocation(self.rows)
-        self._digits, self._limit = allocation.digits, allocation.limit
+        self._digits, self._shared, self._limit = allocation.digits, allocation.shared, allocation.limit
         self._keyed = {column for key in self.allotment.keys(self.rows) for column in key.columns}
         references = tuple(self._reference(place) for place in range(len(self.allotment.links)))
         avoided = self._avoided()
@@ -126,6 +128,7 @@ class Designer:
         link, relation = self.allotment.links[place], self.allotment.need.relation
         key = self.allotment.key("link", link.name, place)
         digit = self._digits.get(f"link {place}")
+        shared = self._shared.get(f"link {place}")
         own = link.parent == relation
         if link.role == WITHIN and link.stratum is not None:
             strata = self.allotment.strata(link)
@@ -134,9 +137,10 @@ class Designer:
             return Within(key, link.stratum.lead, link.stratum.through, strata, size, digit)
         lead = self.allotment.other_than(place)
         if lead is not None:
-            return Other(lead, digit or Random(key, size - 1, skewed=True), size)
-        if digit is not None:
-            return digit
+            nth = shared if isinstance(shared, Nth) else None
+            return Other(lead, nth or digit or Random(key, size - 1, skewed=True), size)
+        if (settled := shared or digit) is not None:
+            return settled
         fan = self.allotment.around.fans.get((relation, link.columns))
         if fan is not None and not own:
             placing = self.allotment.need.columns[link.columns[0]].given.placing
@@ -182,7 +186,7 @@ class Designer:
         given = column.given
         if given.expression is not None:
             return Calculated(given.expression)
-        if f"column {column.name}" in self._digits:
+        if f"column {column.name}" in self._digits or f"column {column.name}" in self._shared:
             return None
         generator = given.generator
         if generator is None and given.placing != Anywhere():
@@ -192,6 +196,9 @@ class Designer:
         return Chosen(generator, self.allotment.key(column.name), max(1, self.rows), given.placing)
 
     def _own(self, column: ColumnNeed) -> Own:
+        nth = self._shared.get(f"column {column.name}")
+        if isinstance(nth, Nth):
+            return Own(self.allotment.values(column, self.rows, exact=True), nth)
         digit = self._digits.get(f"column {column.name}")
         if digit is not None:
             each = digit.divide * (digit.without[1] if digit.without else 1)

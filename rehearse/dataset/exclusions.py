@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 _EXCLUDED = re.compile(
@@ -29,6 +29,11 @@ class Apart:
 
     low: str
     high: str
+
+
+def told_apart(columns: Collection[str], keys: Iterable[KeyNeed]) -> bool:
+    """Whether one of the keys lies within these columns: then no two rows agree on them anyway."""
+    return any(set(key.columns) <= set(columns) for key in keys if key.predicate is None)
 
 
 def exclusion(definition: str) -> Iterator[KeyNeed | Apart]:

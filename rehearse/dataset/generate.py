@@ -32,6 +32,7 @@ from rehearse.dataset.recipe import (
     TableRecipe,
     Within,
 )
+from rehearse.dataset.siblings import Nth
 from rehearse.dataset.values import Lattice, Raw, Values, pool_of
 from rehearse.errors import DatasetError
 from rehearse.model.relation import Relation
@@ -264,13 +265,15 @@ def _with_nulls(series: pl.Series, keep: NDArray[np.bool_]) -> pl.Series:
     return series.zip_with(pl.Series(keep), nothing)
 
 
-def _drawn_at(draw: Random | Digit | Ascending, batch: _Batch) -> Places:
+def _drawn_at(draw: Random | Digit | Ascending | Nth, batch: _Batch) -> Places:
     """The places in [0, 1) of a draw: what was drawn by, or the order of what was counted."""
     match draw:
         case Random(key):
             return fractions(batch.rows, key)
         case Ascending(key, rows):
             return _along(batch.rows, key, rows)
+        case Nth(shared):
+            return _along(draw.index(batch.rows), key_of("nth"), max(1, shared.most))
         case Digit(divide, modulo, without):
             room = modulo or -(-batch.table.rows // (divide * (without or (1, 1))[1]))
             return _along(draw.index(batch.rows), key_of(divide, modulo), max(1, room))

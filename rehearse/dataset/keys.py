@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rehearse.dataset.bits import key_of
 from rehearse.dataset.recipe import Digit
+from rehearse.dataset.siblings import Nth, Shared
 
 _ENDLESS = 1 << 62
 _CHILDREN = 5  # rows per parent, where a key leaves that open
@@ -39,11 +40,14 @@ class KeySpec:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Digits by carrier, and how many rows the keys allow."""
+    """Digits by carrier, and how many rows the keys allow; `shared` are carriers of keys whose reference is
+    shared out.
+    """
 
     digits: Mapping[str, Digit]
     limit: int
     limit_by: KeySpec | None
+    shared: Mapping[str, Shared | Nth] = field(default_factory=dict)
 
 
 def allocate(

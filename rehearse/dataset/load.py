@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -20,6 +21,8 @@ from rehearse.dataset.recipe import DatasetPlan
 from rehearse.dataset.session import Connection, Job, in_parallel, open_session, translated
 from rehearse.dataset.settle import (
     Size,
+    await_autovacuum,
+    hidden_pages,
     move_sequences_on,
     rebuild_jobs,
     reference_jobs,
@@ -58,18 +61,24 @@ Listener = Callable[[LoadProgress], None]
 
 
 def load(
-    target: Target, plan: DatasetPlan, *, on_progress: Listener, streams: int | None = None
+    target: Target,
+    plan: DatasetPlan,
+    *,
+    on_progress: Listener,
+    streams: int | None = None,
+    copies: float = 0.0,
 ) -> DatasetFacts:
     """Generates and copies every row of `plan`; the schema is afterwards exactly what it was before.
 
     Rows go in over `streams` connections (two or more by the number of processors); what they are does
-    not depend on that. `on_progress` is called from the loading threads, one call at a time. Raises
+    not depend on that. There has to be room for so many `copies` of all beside. `on_progress` is called
+    from the loading threads, one call at a time. Raises
     DatasetError naming table and constraint if the server refuses a row.
     """
     streams = streams or max(2, min(_MOST_STREAMS, os.cpu_count() or 2))
     with open_session(target, replica=False) as connection:
         directory = data_directory(connection, target)
-        loader = _Loader(target, plan, connection, streams, _Reporter(plan, on_progress))
+        loader = _Loader(target, plan, connection, streams, _Reporter(plan, on_progress), copies)
         try:
             return loader.run()
         except ServerLostError:
@@ -113,6 +122,7 @@ class _Loader:
     connection: Connection
     streams: int
     report: _Reporter
+    copies: float = 0.0
 
     def run(self) -> DatasetFacts:
         started = time.monotonic()
@@ -121,7 +131,7 @@ class _Loader:
         read_existing_keys(self.connection, self.plan)
         notes = give_up_xml(self.connection, self.plan, schema)
         notes += check_samples(self.connection, self.plan, schema)
-        require_room(self.connection, self.target, self.plan, schema)
+        require_room(self.connection, self.target, self.plan, schema, copies=self.copies)
         rows = {relation: count for relation, count in self.plan.rows.items() if count}
         suspension = Suspension(superuser)
         try:
@@ -189,6 +199,28 @@ class _Loader:
         self.report.begin("analyze")
         jobs = [*self._vacuums(schema), *further]
         in_parallel(self.target, jobs, streams=self.streams, replica=False)
+        self._vacuum_again()
+
+    def _vacuum_again(self) -> None:
+        """The pages that VACUUM passed over: a question after references was just reading them, or
+        autovacuum's snapshot was older than their rows. Someone else's may stay, so only while it helps.
+        """
+        before = math.inf
+        while hidden := self._hidden():
+            if sum(hidden.values()) >= before:
+                return
+            before = sum(hidden.values())
+            again = [vacuum_job(relation, lambda _: None) for relation in hidden]
+            in_parallel(self.target, again, streams=self.streams, replica=False)
+
+    def _hidden(self) -> dict[Relation, int]:
+        try:
+            hidden = hidden_pages(self.connection, self.plan.rows)
+            if hidden:
+                await_autovacuum(self.connection)
+        except psycopg.Error as error:
+            raise translated(error, "the data set") from None
+        return hidden
 
     def _vacuums(self, schema: Schema) -> Iterator[Job]:
         known = {table.relation for table in schema.tables}

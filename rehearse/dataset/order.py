@@ -10,6 +10,7 @@ from rehearse.dataset.exclusions import Apart
 from rehearse.dataset.facts import Before
 from rehearse.dataset.generators.numbers import Shaped
 from rehearse.dataset.recipe import Chosen, ColumnRecipe, Digit, Following, Own, Source
+from rehearse.dataset.siblings import Nth
 from rehearse.dataset.values import Lattice
 
 TEMPORAL = frozenset({"date", "timestamp", "timestamptz"})
@@ -114,7 +115,7 @@ def _with_room(source: Source, follower: Lattice, least: int, sign: int) -> Sour
     if (
         not isinstance(source, Own)
         or not isinstance(source.values, Lattice)
-        or isinstance(source.draw, Digit)
+        or isinstance(source.draw, Digit | Nth)
     ):
         return source
     lowest, highest = follower.spans[0][0], follower.spans[-1][1]

@@ -34,6 +34,7 @@ from rehearse.dataset.recipe import (
     TableRecipe,
 )
 from rehearse.dataset.session import Connection, name_of, open_session, translated, verbatim
+from rehearse.dataset.siblings import Nth
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.errors import DatasetError
 from rehearse.model.relation import quote_name
@@ -328,7 +329,7 @@ def _free(table: TableRecipe, name: str) -> bool:
         return False
     match source:
         case Own(_, draw):
-            return not isinstance(draw, Digit)
+            return not isinstance(draw, Digit | Nth)
         case Borrowed():
             return False
         case Following() | Empty():

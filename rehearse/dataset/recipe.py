@@ -16,6 +16,7 @@ from rehearse.dataset.bits import Rows, below, fractions
 from rehearse.dataset.generators import Anywhere, ColumnGenerator, Fan, Placing
 from rehearse.dataset.generators.computed import Expression
 from rehearse.dataset.generators.placing import joined
+from rehearse.dataset.siblings import Nth, Shared
 from rehearse.dataset.values import Lattice, Values
 from rehearse.model.relation import Relation
 from rehearse.model.schema import Check
@@ -119,7 +120,7 @@ class Other:
     """
 
     lead: int
-    draw: Random | Digit
+    draw: Random | Digit | Nth
     size: int
 
 
@@ -143,7 +144,7 @@ class Fanned:
         return self.fan.parents(places, self.size)
 
 
-Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within | Other | Fanned
+Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within | Other | Fanned | Shared | Nth
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class Own:
     """Values of the column's own at drawn places."""
 
     values: Values
-    draw: Random | Digit | Ascending
+    draw: Random | Digit | Ascending | Nth
 
 
 @dataclass(frozen=True, slots=True)

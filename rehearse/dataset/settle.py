@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -23,6 +24,21 @@ _SEQUENCE = """
       (SELECT seqmax FROM pg_catalog.pg_sequence WHERE seqrelid = {sequence}::regclass) AS bounds
      WHERE top >= last_value AND top <= seqmax
 """
+# Of partitioned tables the leaves have the pages.
+_HIDDEN = """
+    SELECT n.nspname, c.relname, c.relpages, c.relallvisible
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'r' AND c.relallvisible < c.relpages AND c.oid IN (
+           SELECT t.relid FROM pg_catalog.unnest(%(tables)s::text[]) AS name,
+                  LATERAL pg_catalog.pg_partition_tree(name::regclass) AS t
+           UNION SELECT pg_catalog.unnest(%(tables)s::text[])::regclass)
+"""
+# Its workers are nobody's sessions, which those without privileges may see too.
+_AUTOVACUUM = """
+    SELECT FROM pg_catalog.pg_stat_activity
+     WHERE datname = current_database() AND usesysid IS NULL AND backend_xmin IS NOT NULL
+"""
+_PATIENCE_S, _POLL_S = 10.0, 0.05
 # The question that ADD FOREIGN KEY asks of a table that has rows.
 _ORPHANS = """
     SELECT FROM {only}{child} AS c LEFT JOIN {only_parent}{parent} AS p ON ({pairs})
@@ -67,6 +83,29 @@ def vacuum_job(relation: Relation, done: Callable[[Relation], None]) -> Job:
         done(relation)
 
     return job
+
+
+def hidden_pages(connection: Connection, relations: Iterable[Relation]) -> dict[Relation, int]:
+    """The pages of these tables (with their partitions) that VACUUM could not mark as visible to all, where
+    there are rows among them: COPY leaves empty ones at the end, which are never marked.
+    """
+    names = [name_of(relation).as_string(connection) for relation in relations]
+    hidden = {}
+    for schema, name, pages, marked in connection.execute(_HIDDEN, {"tables": names}).fetchall():
+        relation = Relation(schema, name)
+        last = sql.SQL("SELECT FROM ONLY {} WHERE ctid >= {}::tid LIMIT 1").format(
+            name_of(relation), sql.Literal(f"({marked},0)")
+        )
+        if connection.execute(last).fetchone() is not None:
+            hidden[relation] = pages - marked
+    return hidden
+
+
+def await_autovacuum(connection: Connection) -> None:
+    """Waits, some seconds at most, for autovacuum's older snapshots of this database to be gone."""
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until and connection.execute(_AUTOVACUUM).fetchone() is not None:
+        time.sleep(_POLL_S)
 
 
 def reference_jobs(schema: Schema, loaded: frozenset[Relation]) -> Iterator[Job]:

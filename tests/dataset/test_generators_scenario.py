@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rehearse.dataset.bloat import wear
+from rehearse.dataset.fresh import fresh_pool
 from rehearse.dataset.generators import Wishes
 from rehearse.dataset.generators.resolve import wishes_of
 from rehearse.dataset.load import load
@@ -46,6 +48,13 @@ CREATE TABLE orders (
     CONSTRAINT paid_later CHECK (paid_at >= created_at)
 );
 CREATE TABLE lines (order_id bigint REFERENCES orders, line int, PRIMARY KEY (order_id, line));
+CREATE TABLE visits (
+    id int PRIMARY KEY, customer_id bigint REFERENCES customers, order_id bigint REFERENCES orders, at date,
+    UNIQUE (customer_id, order_id), UNIQUE (order_id, id)
+);
+CREATE TABLE seats (
+    order_id bigint REFERENCES orders, line int, seat smallint, PRIMARY KEY (order_id, line, seat)
+);
 """
 COLUMNS = (
     ColumnSpec("customers.name", said.FakerWords("company")),
@@ -61,7 +70,11 @@ COLUMNS = (
     ColumnSpec("orders.ratio", said.Normal(0.5, 0.1, 0, 1), correlated_with="total", correlation=0.8),
     ColumnSpec('public.orders.Odd "name', null_fraction=0.0),
 )
-TABLES = (TableSpec("orders", (ChildrenSpec("customers", mean=6, hot_fraction=0.02, hot_share=0.5),), 0.25),)
+TABLES = (
+    TableSpec("orders", (ChildrenSpec("customers", mean=6, hot_fraction=0.02, hot_share=0.5),), 0.25),
+    TableSpec("lines", (ChildrenSpec("orders", mean=0.25, hot_fraction=0.01, hot_share=0.4),)),
+    TableSpec("visits", (ChildrenSpec("customers", mean=1.5, shape="zipf", exponent=0.7),)),
+)
 ORDERS = Relation("public", "orders")
 
 
@@ -83,6 +96,7 @@ class Loaded:
     target: Target
     schema: Schema
     rows: int
+    plan: DatasetPlan
 
     def ask(self, query: str) -> list[float]:
         with connect(self.target, "rehearse") as connection:
@@ -101,9 +115,10 @@ def loaded(server: Server) -> Iterator[Loaded]:
             connection.execute(SQL)
             schema = introspect(connection)
         wishes = wishes_of(spec(COLUMNS, TABLES, "de_DE"), schema)
-        facts = load(target, planned(schema, wishes), on_progress=lambda _: None)
+        plan = planned(schema, wishes)
+        facts = load(target, plan, on_progress=lambda _: None)
         wear(target, wishes.dead, 3)
-        yield Loaded(target, schema, facts.rows)
+        yield Loaded(target, schema, facts.rows, plan)
     finally:
         drop_database(server.target, name)
 
@@ -146,15 +161,47 @@ def test_children_are_shared_out_over_their_parents(loaded: Loaded) -> None:
     assert loaded.ask(f"SELECT sum(n) / 12000 FROM ({busiest}) AS b") == pytest.approx([0.51], abs=0.03)
 
 
+def test_children_within_a_key_are_shared_out_and_told_apart(loaded: Loaded) -> None:
+    # the keys hold, or the load would have failed: by a column of its own, and by another reference
+    busiest = "SELECT count(*) AS n FROM lines GROUP BY order_id ORDER BY 1 DESC LIMIT 120"
+    assert loaded.ask("SELECT count(*), count(DISTINCT (order_id, line)) FROM lines") == [3000, 3000]
+    assert loaded.ask(f"SELECT sum(n) / 3000 FROM ({busiest}) AS b") == pytest.approx([0.4], abs=0.03)
+    zipf = "SELECT count(*) AS n FROM visits GROUP BY customer_id ORDER BY 1 DESC LIMIT 20"
+    weights = [rank**-0.7 for rank in range(1, 2001)]
+    assert loaded.ask(f"SELECT count(*), sum(n) / 3000 FROM visits, ({zipf}) AS b")[1] / 3000 == (
+        pytest.approx(sum(weights[:20]) / sum(weights), abs=0.02)
+    )
+    # rows that are inserted later are told apart from these, too
+    pool = fresh_pool(loaded.plan, Relation("public", "lines"), ["order_id", "line"], 500, "lines")
+    with connect(loaded.target, "rehearse", autocommit=False) as connection:
+        for row in zip(*pool.columns.values(), strict=True):
+            connection.execute(
+                "INSERT INTO lines VALUES (%s, %s)", [value and value.decode() for value in row]
+            )
+        connection.rollback()
+    assert pool.rows == 500
+
+
+def test_children_that_a_key_has_no_room_for_are_refused(loaded: Loaded) -> None:
+    tables = (TableSpec("visits", (ChildrenSpec("customers", mean=5, hot_fraction=1e-9, hot_share=0.999),)),)
+    with pytest.raises(
+        DatasetError, match=r"the busiest of customers would have .*visits_customer_id_order_id"
+    ):
+        planned(loaded.schema, wishes_of(spec((), tables), loaded.schema))
+
+
 def test_a_share_of_row_versions_is_dead(loaded: Loaded) -> None:
     with connect(loaded.target, "rehearse") as connection:
         connection.execute("CREATE EXTENSION pgstattuple")
     # whoever reads a page may clear it of dead versions: the room that they leave stays
     empty, whole = loaded.ask("SELECT dead_tuple_len + free_space, table_len FROM pgstattuple('orders')")
     assert empty / whole == pytest.approx(0.25, abs=0.05)
-    assert loaded.ask("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'orders'")[
-        0
-    ] == pytest.approx(4000, rel=0.05)
+    # a session's counts are there when its process has ended
+    updated, until = [0.0], time.monotonic() + 60
+    while updated == [0.0] and time.monotonic() < until:
+        updated = loaded.ask("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'orders'")
+        time.sleep(0.05)
+    assert updated == pytest.approx([4000], rel=0.05)
 
 
 COLUMN_ERRORS: list[tuple[ColumnSpec, str]] = [
@@ -186,7 +233,7 @@ TABLE_ERRORS: list[tuple[TableSpec, str]] = [
     (TableSpec("ordrs"), "did you mean orders"),
     (TableSpec("orders", (ChildrenSpec("customrs"),)), "did you mean customers"),
     (TableSpec("customers", (ChildrenSpec("orders"),)), "does not refer to"),
-    (TableSpec("lines", (ChildrenSpec("orders"),)), "lines_pkey"),
+    (TableSpec("seats", (ChildrenSpec("orders"),)), "seats_pkey"),
 ]
 
 

@@ -61,6 +61,12 @@ def test_disk_without_room_is_said_before_anything_is_loaded(
         EnvironmentFailure, match=r"^disk: the data set needs about \d+ MB .*, 10 MB are free"
     ):
         load(database, plan, on_progress=lambda _: None)
+    # enough for the rows, and not for what trials copy
+    needed = estimate(plan, introspect(connection), log_limit_bytes=LOG_BYTES).total_bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9 - needed, needed))
+    monkeypatch.setattr("rehearse.dataset.disk._shares_blocks", lambda _directory: False)
+    with pytest.raises(EnvironmentFailure, match=r"2\.25 times tables and indexes again for the trials"):
+        load(database, plan, on_progress=lambda _: None, copies=2.25)
     assert connection.execute("SELECT FROM notes LIMIT 1").fetchone() is None
 
 
@@ -68,7 +74,7 @@ def test_server_that_died_of_a_full_disk(
     database: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, _ = planned(connection, 100)
-    monkeypatch.setattr("rehearse.dataset.load.require_room", lambda *_: None)
+    monkeypatch.setattr("rehearse.dataset.load.require_room", lambda *_, **__: None)
 
     def die(*_: object, **__: object) -> NoReturn:
         raise ServerLostError("the server went away while loading notes")

@@ -74,6 +74,17 @@ class HotFan:
         return scattered(parents, size)
 
 
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """A fan whose rows are told apart by a unique key that holds the reference: see `dataset.siblings`."""
+
+    fan: Fan
+
+    def parents(self, places: Places, size: int) -> Rows:
+        """The parent row of each place."""
+        return self.fan.parents(places, size)
+
+
 def scattered(ranks: Rows, size: int) -> Rows:
     """A bijection of [0, size): neighbours in rank are not neighbours in the table."""
     if size > _MOST_SCATTERED:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
 from rehearse.dataset.bits import row_numbers
+from rehearse.dataset.exclusions import KeyNeed, told_apart
 from rehearse.dataset.generators import Beside, Fan, Given, Wishes
-from rehearse.dataset.generators.fans import EvenFan, HotFan, LognormalFan, ZipfFan
+from rehearse.dataset.generators.fans import EvenFan, Exactly, HotFan, LognormalFan, ZipfFan
 from rehearse.dataset.generators.making import Place, made
 from rehearse.dataset.generators.rules import rules_for
 from rehearse.dataset.generators.weighted import Weighted
@@ -220,8 +221,13 @@ class _Resolver:
     def _share_out(self, table: Table, spec: ChildrenSpec) -> None:
         key = self._reference_to(table, spec.per)
         name = f"{quote_name(key.name)} ({', '.join(map(quote_name, key.columns))})"
+        fan = _fan(spec)
         for unique in self.needs[table.relation].keys:
-            if set(key.columns) & set(unique.columns):
+            if not set(key.columns) & set(unique.columns) or self._told_apart(table, unique, key.columns):
+                continue
+            if self._tells_siblings_apart(table, key, unique):
+                fan = Exactly(_fan(spec))
+            else:
                 raise DatasetError(
                     f"{table.relation}: `children` per {key.parent} cannot be shared out, because the unique "
                     f"key {quote_name(unique.name)} holds columns of {name}",
@@ -229,13 +235,35 @@ class _Resolver:
                 )
         if key.parent == table.relation:
             raise DatasetError(f"{table.relation}: `children` per itself is not supported: {name}")
-        self.fans[table.relation, key.columns] = _fan(spec)
+        self.fans[table.relation, key.columns] = fan
         if spec.mean is not None:
             if table.relation in self.children:
                 raise DatasetError(
                     f"{table.relation}: `children` has a mean for two parents", "leave one of them"
                 )
             self.children[table.relation] = (key.parent, spec.mean)
+
+    def _told_apart(self, table: Table, unique: KeyNeed, columns: Collection[str]) -> bool:
+        """Whether another key tells the rows of this one apart anyway, without these columns."""
+        return told_apart(set(unique.columns) - set(columns), self.needs[table.relation].keys)
+
+    def _tells_siblings_apart(self, table: Table, key: ForeignKey, unique: KeyNeed) -> bool:
+        """Whether the key is the whole reference and one thing more, a column or another reference, which is
+        in no other key: then each parent's children are counted by that.
+        """
+        mine, whole = set(key.columns), set(unique.columns)
+        others = [other for other in table.foreign_keys if other != key]
+        rest = whole - mine
+        referring = [other for other in others if set(other.columns) & rest]
+        one = len(rest) == 1 if not referring else [set(other.columns) for other in referring] == [rest]
+        keys = [
+            other
+            for other in self.needs[table.relation].keys
+            if other != unique and not self._told_apart(table, other, whole)
+        ]
+        elsewhere = {name for other in others if other not in referring for name in other.columns}
+        elsewhere |= {name for other in keys for name in other.columns}
+        return mine < whole and one and unique.predicate is None and not elsewhere & whole
 
     def _reference_to(self, table: Table, per: str) -> ForeignKey:
         parent = self._find(per)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias, cast
@@ -20,7 +21,7 @@ from rehearse.dataset.needs import ColumnNeed
 from rehearse.dataset.profile.pieces import Pieces, numbers_of, values_for
 from rehearse.dataset.profile.shapes import Arrays, Countable, Ordinals, Profiled, stretched
 from rehearse.dataset.profile.texts import Documents, Spread, Words
-from rehearse.dataset.values import Values
+from rehearse.dataset.values import Lattice, Values
 from rehearse.dataset.vocabulary import kind_for
 from rehearse.model.profile import ColumnProfile, TableProfile
 from rehearse.model.schema import DataType, TypeKind
@@ -32,6 +33,7 @@ _FLOATING = frozenset({"float4", "float8"})
 _DOCUMENTS = frozenset({"json", "jsonb", "bytea"})
 _ENDLESS = 1 << 60
 _MANY = 100  # so many times more values than rows: hardly one comes twice
+_EVEN = 101  # bounds of a range without a shape
 _LEAST_TOAST = 0.05  # of the table's size: less than that is the rare long value
 _BARE = re.compile(r"(text|character varying|jsonb?|bytea)\b(?!.*\[)")
 _SHORT_BYTES = 127  # up to here, the length of a value takes one byte
@@ -95,21 +97,51 @@ class ColumnMaker:
         numbers = numbers_of(texts, base.name)
         if len(numbers) != len(texts):
             return None, None
-        if len(column.quantiles) > 1 or (column.common and len(numbers) == len(column.common)):
-            values = lattice(base, facts.also(_between(texts, numbers)), need.name, exact=True, rows=_ENDLESS)
+        if len(column.quantiles) > 1 or numbers:
+            # where all values are common ones, those that few rows share are anywhere else
+            known = len(column.quantiles) > 1 or (len(numbers) == len(column.common) and not self._rare())
+            range_ = _between(texts, numbers) if known else Facts()
+            values = lattice(base, facts.also(range_), need.name, exact=True, rows=_ENDLESS)
             bounds = numbers_of(column.quantiles, base.name)
-        else:  # withheld: any range will do
-            values = lattice(base, facts, need.name, exact=False, rows=self.count)
-            bounds = tuple(end / 10.0**values.scale for end in (values.spans[0][0], values.spans[-1][1]))
-        pieces = _pieces_of_numbers(column, bounds, base.name, filled)
+        else:
+            values = self._any_range(base, facts)
+            low, high = (end / 10.0**values.scale for end in (values.spans[0][0], values.spans[-1][1]))
+            # evenly: a single long piece would thin out
+            bounds = tuple(np.linspace(low, high, _EVEN if values.size > _EVEN**2 else 2).tolist())
+        unnamed = [common.frequency / filled for common in column.common if common.value is None]
+        if numbers:
+            unnamed += self._rare()
+        pieces = _pieces_of_numbers(column, bounds, base.name, filled, values, unnamed)
         distinct = column.distinct_of(self.count)
-        unit = 10.0**-values.scale
-        pieces = pieces.thinned(distinct, self.count * filled, unit)
+        pieces = pieces.thinned(distinct, self.count * filled, 10.0**-values.scale)
         fine = base.name in _FLOATING or (
             base.precision is None and base.name == "numeric" and _small(numbers)
         )
         whole = not fine and values.scale == 0
         return Shaped(Profiled(pieces, whole), values, fine), pieces
+
+    def _any_range(self, base: DataType, facts: Facts) -> Lattice:
+        """The range that the name suggests, since the column's own is withheld, if it has values enough."""
+        values = lattice(base, facts, self.need.name, exact=False, rows=self.count)
+        shares = [common.frequency / self._filled for common in self.column.common]
+        wanted = len(shares) + self._others(max(0.0, 1.0 - sum(shares)))
+        if values.size >= wanted:
+            return values
+        if base.name in INTEGERS:
+            facts = facts.also(Facts(bounds=(Bound("<=", str(values.spans[0][0] + 2 * wanted)),)))
+        return lattice(base, facts, self.need.name, exact=True, rows=wanted)
+
+    def _rare(self) -> list[float]:
+        """The shares of values that are neither among the common ones nor between quantiles, because too few
+        rows have them.
+        """
+        left = 1.0 - sum(common.frequency for common in self.column.common) / self._filled
+        rows = left * self.table.rows * self._filled
+        if len(self.column.quantiles) > 1 or rows < 0.5:
+            return []
+        missing = round(self.column.distinct_of(self.table.rows)) - len(self.column.common)
+        count = max(1, min(missing, math.ceil(rows)))
+        return [left / count] * count
 
     def _texts(self) -> Made:
         column, facts = self.column, self._base[1]
@@ -128,7 +160,7 @@ class ColumnMaker:
             (float(first + place), common.frequency / self._filled)
             for place, common in zip(places, unnamed, strict=True)
         ]
-        pieces = Pieces.of(points, (float(first), float(first + size)) if others else ())
+        pieces = Pieces.of(points, (float(first), float(first + size)) if others else (), unit=1.0)
         exceptions: list[tuple[int, str]] = []
         if isinstance(values, Words):
             lengths = [common.length or 1 for common in unnamed]
@@ -226,23 +258,46 @@ def _labels(
     return generator, Pieces.of(points, ())
 
 
-def _pieces_of_numbers(column: ColumnProfile, bounds: tuple[float, ...], base: str, filled: float) -> Pieces:
-    end = 1.0 if base not in _FLOATING | {"numeric", "money"} else 0.0
-    line = Pieces.of((), bounds) if len(bounds) > 1 else None
-    unnamed = [common for common in column.common if common.value is None]
+def _pieces_of_numbers(
+    column: ColumnProfile,
+    bounds: tuple[float, ...],
+    base: str,
+    filled: float,
+    values: Lattice,
+    unnamed: Sequence[float],
+) -> Pieces:
+    """`unnamed` are the shares of values that are not told: any others stand in their places."""
+    whole = base not in _FLOATING | {"numeric", "money"}
+    unit = 10.0**-values.scale
     points = [
         (numbers_of((common.value,), base)[0], common.frequency / filled)
         for common in column.common
         if common.value is not None
     ]
-    if line is not None:
-        # where a common value may not be told, any other in its place
-        places = (np.arange(len(unnamed)) + 0.5) / max(1, len(unnamed))
-        points += [
-            (float(math.floor(value)), common.frequency / filled)
-            for value, common in zip(line.at(places).tolist(), unnamed, strict=True)
-        ]
-    return Pieces.of(points, bounds, end)
+    places = (np.arange(len(unnamed)) + 0.5) / max(1, len(unnamed))
+    ends = bounds if len(bounds) > 1 else sorted(value for value, _ in points)
+    if unnamed and ends:
+        wanted = Pieces.of((), ends if len(ends) > 1 else (ends[0], ends[0] + 1)).at(places)
+        known = [value for value, _ in points]
+        others = _others_than(known, wanted.tolist(), unit, ends[0], values.spans[-1][1] * unit)
+        points += list(zip(others, unnamed, strict=True))
+    return Pieces.of(points, bounds, 1.0 if whole else 0.0, unit=unit if whole else 0.0)
+
+
+def _others_than(
+    known: Sequence[float], wanted: Sequence[float], unit: float, least: float, most: float
+) -> Iterator[float]:
+    """For each wanted value the nearest multiple of `unit` from `least` to `most` that is none of the known
+    ones, nor one that was given out before; itself, if all are taken.
+    """
+    taken = {round(value / unit) for value in known}
+    low, high = math.floor(least / unit), math.floor(most / unit)
+    for value in wanted:
+        number = math.floor(value / unit)
+        near = (n for d in range(2 * len(taken) + 2) for n in (number + d, number - d) if low <= n <= high)
+        chosen = next((n for n in near if n not in taken), number)
+        taken.add(chosen)
+        yield chosen * unit
 
 
 def _between(texts: tuple[str, ...], numbers: tuple[float, ...]) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,8 @@ import numpy as np
 from rehearse.dataset.bits import Rows
 from rehearse.dataset.generators import Places
 from rehearse.dataset.profile.pieces import Pieces
+
+_NEARLY = 1e-6  # of a row
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ def of_size(fan: ProfiledFan, size: int) -> Pieces:
         row = _nearest_free(min(size - 1, int(position * size)), taken, size)
         taken.add(row)
         points.append((float(row), share))
-    pieces = Pieces.of(points, [bound * size for bound in fan.bounds])
+    # from a whole row to a whole row: no row is in two pieces
+    bounds = [float(math.floor(bound * size + _NEARLY)) for bound in fan.bounds[:-1]]
+    bounds += [float(math.ceil(bound * size - _NEARLY)) for bound in fan.bounds[-1:]]
+    pieces = Pieces.of(points, bounds, unit=1.0)
     return pieces.thinned(fan.used * size, fan.draws)
 
 

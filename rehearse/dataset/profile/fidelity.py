@@ -18,6 +18,8 @@ from rehearse.model.relation import Relation, quote_name
 TOP = 10
 MEASURES = ("nulls", "common", "quantiles", "correlation", "width", "distinct")
 
+# of how many rows ANALYZE takes its sample, unless the server was told otherwise
+_SAMPLE_ROWS = 30_000
 # a quantile may lie at a share of the rows that is so much off: statistics are of a sample, and where
 # values have a gap between them the next share is on its other side
 _LEEWAY = 0.01
@@ -41,8 +43,8 @@ class ColumnFidelity:
     """How far one column is off, as fractions; a measure that is missing could not be taken.
 
     `nulls`: of all rows. `common`: the largest difference in frequency among the ten most common values of
-    either side; by rank where values are withheld. Of both, and of `correlation`, what chance makes of so
-    many rows is taken off. `quantiles`: of the range between the first and the last
+    either side; by rank where values are withheld. Of both, of `correlation` and of `distinct`, what chance
+    makes of so many rows is taken off. `quantiles`: of the range between the first and the last
     hundredth. `correlation`: as it is. `width`, `distinct`: of the first side's. `uncounted` are measures
     that are shown but not held against the tolerance.
     """
@@ -132,10 +134,17 @@ class _Pair:
             # statistics have whole bytes: one is no difference
             off = max(0, abs(column.width_bytes - twin.width_bytes) - 1)
             deviations["width"] = off / column.width_bytes
+        uncounted: frozenset[str] = frozenset()
         if column.distinct and twin.distinct:
             deviations["distinct"] = _distinct(self.table, self.other, column, twin)
-        # a sample tells little of how many values there are, and rare ones come and go
-        return ColumnFidelity(self.table.relation, column.name, deviations, frozenset({"distinct"}))
+            # how many values fewer rows have nobody knows, unless each has its own
+            if not self._same_size and not (column.distinct < 0 and twin.distinct < 0):
+                uncounted = frozenset({"distinct"})
+        return ColumnFidelity(self.table.relation, column.name, deviations, uncounted)
+
+    @property
+    def _same_size(self) -> bool:
+        return abs(self.table.rows - self.other.rows) <= 0.03 * self.table.rows
 
     def _quantiles(self) -> float | None:
         """The difference of two quantile functions; None without an order, or where too much is withheld."""
@@ -147,11 +156,10 @@ class _Pair:
                 (self.second, self.other, self.twin),
             )
         ]
-        same_size = abs(self.table.rows - self.other.rows) <= 0.03 * self.table.rows
         if lines[0] is None or lines[1] is None:
             return None
         # the keys of more rows reach further
-        apart = _apart(lines[0], lines[1], own_range=not same_size and self.column.distinct == -1)
+        apart = _apart(lines[0], lines[1], own_range=not self._same_size and self.column.distinct == -1)
         return max(0.0, apart - self._step(base) / max(1e-300, _span(lines[0])))
 
     def _step(self, base: str) -> float:
@@ -257,12 +265,42 @@ def _base(column: ColumnProfile) -> str:
 
 
 def _distinct(table: TableProfile, other: TableProfile, column: ColumnProfile, twin: ColumnProfile) -> float:
-    """Of two counts, or where both grow with the table, of two fractions of it."""
+    """Of two counts, or where both grow with the table, of two fractions of it, beyond what chance makes of
+    the values that few rows have, and beyond what an estimate may be off.
+    """
     if column.distinct < 0 and twin.distinct < 0:
-        mine, theirs = -column.distinct, -twin.distinct
+        mine, theirs = -column.distinct * table.rows, -twin.distinct * table.rows
     else:
         mine, theirs = column.distinct_of(table.rows), twin.distinct_of(other.rows)
-    return abs(mine - theirs) / mine if mine and math.isfinite(mine) else 0.0
+    if not mine or not math.isfinite(mine):
+        return 0.0
+    factor = _estimated(table, column) * _estimated(other, twin)
+    beyond = max(mine / factor - theirs, theirs - mine * factor, 0.0)
+    return max(0.0, beyond - 2 * math.sqrt(2 * _coming_and_going(table.rows, column))) / mine
+
+
+def _estimated(table: TableProfile, column: ColumnProfile) -> float:
+    """The factor by which a number of distinct values may be off that a sample of the rows was asked for:
+    the root of rows to sampled rows, which no estimate can be sure to beat. 1 where all were counted.
+    """
+    if table.rows_from == "scan" or table.rows <= _SAMPLE_ROWS or column.distinct == -1:
+        return 1.0
+    return math.sqrt(table.rows / _SAMPLE_ROWS)
+
+
+def _coming_and_going(rows: int, column: ColumnProfile) -> float:
+    """The variance of the number of distinct values among so many rows drawn with the column's frequencies:
+    of each value, that of whether it is drawn at all. Those that are not common share what is left.
+    """
+    counts = [common.frequency * rows for common in column.common]
+    filled = (1.0 - column.null_fraction) * rows
+    others = max(0.0, column.distinct_of(rows) - len(counts))
+    absent = [math.exp(-count) for count in counts]
+    variance = sum(share * (1 - share) for share in absent)
+    if others:
+        share = math.exp(-max(0.0, filled - sum(counts)) / others)
+        variance += others * share * (1 - share)
+    return variance
 
 
 def table_lines(result: Fidelity, tolerance: float) -> Iterator[tuple[str, ...]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,18 +36,40 @@ class Pieces:
     steps: tuple[int, ...]
 
     @classmethod
-    def of(cls, points: Sequence[tuple[float, float]], bounds: Sequence[float], end: float = 0.0) -> Pieces:
+    def of(
+        cls,
+        points: Sequence[tuple[float, float]],
+        bounds: Sequence[float],
+        end: float = 0.0,
+        *,
+        unit: float = 0.0,
+    ) -> Pieces:
         """Of `points` (value, share) and, for what they leave, of `bounds` with equal shares between them.
 
-        The last interval reaches to its bound plus `end`: to have the last whole number in it.
+        The last interval reaches to its bound plus `end`: to have the last whole number in it. Where values
+        are `unit` apart the intervals leave out the points that lie in them: those are counted already.
         """
         rest = max(0.0, 1.0 - sum(share for _, share in points)) if len(bounds) > 1 else 0.0
-        pieces = [(value, value, share) for value, share in points]
         each = rest / max(1, len(bounds) - 1)
-        cuts = sorted({value for value, _ in points})
-        for place, (low, high) in enumerate(pairwise(bounds)):
-            top = high + end if place == len(bounds) - 2 else high
-            pieces += _cut(low, top, each, cuts)
+        spans = [*pairwise(bounds)]
+        weights: dict[float, float] = defaultdict(float)
+        for value, share in points:
+            weights[value] += share
+        if unit:  # a bound that comes again is a value that many have
+            for low in [low for low, high in spans if low == high]:
+                weights[low] += each
+            spans = [(low, high) for low, high in spans if low < high]
+        cuts = sorted(weights)
+        pieces = []
+        for low, high in spans:
+            top = high + end if high == bounds[-1] else high
+            inner = cuts[bisect_left(cuts, low) if unit else bisect_right(cuts, low) : bisect_left(cuts, top)]
+            parts = _cut(low, top, each, inner, unit)
+            pieces += parts
+            if not parts:  # there is nothing but points in it
+                for value in inner:
+                    weights[value] += each / len(inner)
+        pieces += [(value, value, share) for value, share in weights.items()]
         pieces.sort(key=lambda piece: (piece[0], piece[1]))
         total = sum(piece[2] for piece in pieces) or 1.0
         return cls(
@@ -63,8 +87,13 @@ class Pieces:
         values = np.maximum((high - low) / unit, 0.0)
         many = share * draws
 
+        def used_of(fraction: float) -> Numbers:
+            # an interval has one value at least, if it has a whole one at all
+            used: Numbers = np.maximum(values * fraction, np.where(values >= 1, 1.0, 1e-9))
+            return used
+
         def shown(fraction: float) -> float:
-            used = np.maximum(values * fraction, 1e-9)
+            used = used_of(fraction)
             return float(np.sum(np.where(values > 0, used * -np.expm1(-many / used), 1.0)))
 
         if distinct <= 0 or shown(1.0) <= 1.02 * distinct:
@@ -73,7 +102,9 @@ class Pieces:
         for _ in range(80):
             middle = math.sqrt(least * most)
             least, most = (middle, most) if shown(middle) < distinct else (least, middle)
-        steps = np.where(values > 0, np.maximum(1, np.rint(values * most)), 0)
+        # what rounding takes from one interval the next one gets
+        upto = np.rint(np.cumsum(np.where(values > 0, used_of(most), 0.0)))
+        steps = np.where(values > 0, np.maximum(1, np.diff(upto, prepend=0.0)), 0)
         return replace(self, steps=tuple(int(step) for step in steps))
 
     @cached_property
@@ -110,13 +141,17 @@ class Pieces:
         return np.minimum(total, 1.0)
 
 
-def _cut(low: float, high: float, share: float, cuts: Sequence[float]) -> list[tuple[float, float, float]]:
-    """One interval, taken apart at the points that lie in it, so that the whole stays in order."""
-    inner = [cut for cut in cuts if low < cut < high]
+def _cut(
+    low: float, high: float, share: float, inner: Sequence[float], unit: float
+) -> list[tuple[float, float, float]]:
+    """One interval, taken apart at the points in it, so that the whole stays in order; nothing, where the
+    points, each `unit` long, leave nothing of it.
+    """
     if high <= low or not inner:
         return [(low, high, share)]
-    edges = [low, *inner, high]
-    return [(a, b, share * (b - a) / (high - low)) for a, b in pairwise(edges)]
+    edges = [(a + unit, b) for a, b in pairwise([low - unit, *inner, high]) if a + unit < b]
+    left = sum(b - a for a, b in edges)
+    return [(a, b, share * (b - a) / left) for a, b in edges] if left > _LEAST else []
 
 
 def numbers_of(texts: Sequence[str], base: str) -> tuple[float, ...]:
