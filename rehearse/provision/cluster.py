@@ -14,20 +14,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rehearse.errors import InputError, ProvisionError, RehearseError
+from rehearse.errors import InputError, ProvisionError
 from rehearse.model.record import Environment
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import EngineName, Secret, Target
 from rehearse.provision import cluster_standby, log, machine, production
 from rehearse.provision.binaries import Installation, bring_within_reach
-from rehearse.provision.guarded import Account, Guarded
+from rehearse.provision.files import SOCKET_PATH_LIMIT, Files, private_place
+from rehearse.provision.guarded import Guarded
 from rehearse.provision.own import HOST, OwnServer
 from rehearse.provision.postgres import POSTGRES
 from rehearse.provision.private import give, own_directory, own_file, text_of
 from rehearse.provision.product import Reading, Resources
 from rehearse.provision.server import Fill, Request, Server, Standby
 from rehearse.provision.settings import notes_for, settings_for
-from rehearse.provision.sweep import sweep_directories
 
 USER = "rehearse"
 MAINTENANCE_DATABASE = "postgres"
@@ -35,30 +35,16 @@ MAINTENANCE_DATABASE = "postgres"
 _INITDB_S = 120.0
 _START_S = 60.0
 _LOCALE = "rehearse.locale"  # a file in the data directory
-_SOCKET_PATH_LIMIT = 107  # bytes in a Unix socket's address
 _BUILTIN_LOCALES = 17  # the first version with a locale provider of its own, the same on every machine
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """The files of one server, and what it takes to start it. `overrides` win over its files' settings."""
+class Cluster(Files):
+    """See `Files`. `overrides` win over its files' settings."""
 
     install: Installation
-    directory: Path
-    account: Account | None
-    password: Secret
     settings: dict[str, str]
     overrides: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def data(self) -> Path:
-        """The data directory."""
-        return self.directory / "data"
-
-    @property
-    def log(self) -> Path:
-        """What initdb and the server print."""
-        return self.directory / "log"
 
     @property
     def env(self) -> dict[str, str]:
@@ -106,20 +92,10 @@ class Cluster:
     def socket_directory(self) -> str:
         """A new directory for the Unix socket, or none where its path would be too long for one."""
         directory = self.directory / "socket"
-        if len(f"{directory}/.s.PGSQL.65535") > _SOCKET_PATH_LIMIT:
+        if len(f"{directory}/.s.PGSQL.65535") > SOCKET_PATH_LIMIT:
             return ""
         own_directory(directory, self.account)
         return str(directory)
-
-    def failure(self, what: str) -> RehearseError:
-        """What to raise where the log says why a program of it failed."""
-        text = text_of(self.log)
-        setting = log.bad_setting(text)
-        if setting:
-            return InputError(f"{what}: {setting}", "mend [database.settings]")
-        if "No space left on device" in text:
-            machine.require_space(self.directory)  # says how much is needed and free
-        return ProvisionError(f"{what}: {log.reason(text) or 'its log says nothing'}")
 
     def standby_of(self, server: OwnServer) -> AbstractContextManager[Standby]:
         """A second server from the same programs, with a warden of its own. See `Standby`."""
@@ -131,10 +107,8 @@ def own_server(install: Installation, name: str, request: Request) -> Iterator[S
     """A fresh server from these programs; `name` is the provisioner's, for the record."""
     machine.require_linux()
     account = machine.server_account()
-    base = machine.base_directory(account)
-    sweep_directories(base)
     version = install.version()
-    with Guarded(base, account) as guarded:
+    with private_place(account) as (guarded, place):
         cluster = Cluster(
             install=bring_within_reach(install, account, guarded.directory),
             directory=guarded.directory,
@@ -152,7 +126,6 @@ def own_server(install: Installation, name: str, request: Request) -> Iterator[S
             locale = _fill(cluster, guarded, request.fill)
         server = OwnServer(cluster, guarded)
         taken = _take_over(server, cluster, request.spec)
-        place = ("its files are in memory, which no production's are",) if machine.in_memory(base) else ()
         server.describe(name, (locale, *place, *notes_for(cluster.settings), *taken))
         yield server
 

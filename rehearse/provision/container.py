@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from rehearse.errors import EnvironmentFailure, InputError, ProvisionError, ServerLostError
@@ -20,7 +19,7 @@ from rehearse.provision.box import Box, Contents, Image, failures, missing, star
 from rehearse.provision.engine import engine_client, plain, sweep_containers
 from rehearse.provision.limits import as_recorded, described
 from rehearse.provision.product import Product, Resources
-from rehearse.provision.server import Request, Server, Standby
+from rehearse.provision.server import Elsewhere, Request, Server, Standby
 
 _READY_S = 120.0
 
@@ -70,7 +69,7 @@ class Recipe:
         return self.product.command({**self.settings, **(extra or {})})
 
 
-class ContainerServer:
+class ContainerServer(Elsewhere):
     """A server in a container. See `Server`."""
 
     def __init__(self, box: Box, password: Secret, recipe: Recipe) -> None:
@@ -90,16 +89,6 @@ class ContainerServer:
         """What it is and runs on."""
         assert self._environment is not None
         return self._environment
-
-    @property
-    def pid(self) -> int | None:
-        """None: its processes are the engine's."""
-        return None
-
-    @property
-    def data_directory(self) -> Path | None:
-        """None: its files are the engine's."""
-        return None
 
     def alive(self) -> bool:
         """Whether the container runs; if its engine does not say, whether the server takes a connection."""

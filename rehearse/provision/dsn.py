@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from rehearse.engines.postgres.connect import connect
-from rehearse.engines.postgres.databases import RunDatabase, drop_unused, run_databases
+from rehearse.engines.postgres.databases import drop_unused, run_databases
 from rehearse.engines.postgres.guards import (
     MARKER_COMMENT,
     DatabaseState,
@@ -24,17 +23,16 @@ from rehearse.model.target import EngineName, Secret, Target
 from rehearse.provision.environment import describe
 from rehearse.provision.existing import (
     ExistingServer,
-    droppable,
     refuse_settings,
     require_named,
     require_own_names,
-    swept,
+    settled,
+    sweep,
 )
 from rehearse.provision.postgres import POSTGRES
 from rehearse.provision.server import Request, Server
 
 _DEFAULT_PORT = "5432"
-_SETTLE_S = 1.0
 _NEEDED = {"host": "host", "user": "user", "dbname": "database"}
 # They bring in words from a file or of our own, unseen.
 _REFUSED = ("service", "servicefile", "application_name", "fallback_application_name", "replication")
@@ -53,23 +51,13 @@ def provide(request: Request) -> Iterator[Server]:
         state = _settled_state(connection)
         _require_disposable(target, state)
         _require_create(target, state)
-        dropped = sweep_databases(connection)
+        dropped = sweep(
+            lambda: run_databases(connection), target.dbname, lambda name: drop_unused(connection, name)
+        )
         environment = describe(connection, "dsn", (*_notes(state), *dropped))
         yield ExistingServer(target, environment, POSTGRES.knock)
     finally:
         connection.close()
-
-
-def sweep_databases(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
-    """Drop what a dead run left on the server; says what, a line each.
-
-    Nothing is dropped without our comment on it, nor while a session is on it: then NotDisposableError
-    names the database. The caller holds a session that keeps every other run off.
-    """
-    names = droppable(_settled_databases(connection), connection.info.dbname)
-    for name in names:
-        drop_unused(connection, name)
-    return swept(names)
 
 
 def parse_dsn(text: str) -> Target:
@@ -122,23 +110,7 @@ def mark_disposable(target: Target) -> None:
 
 
 def _settled_state(connection: psycopg.Connection[Any]) -> DatabaseState:
-    """The state once sessions that were just closed, our own last run's for instance, are gone."""
-    deadline = time.monotonic() + _SETTLE_S
-    while True:
-        state = read_state(connection)
-        if state.sessions_here == 0 or time.monotonic() > deadline:
-            return state
-        time.sleep(0.05)
-
-
-def _settled_databases(connection: psycopg.Connection[Any]) -> tuple[RunDatabase, ...]:
-    """Databases of runs, once sessions of a run that has just died are gone from them."""
-    deadline = time.monotonic() + _SETTLE_S
-    while True:
-        found = run_databases(connection)
-        if not any(database.sessions for database in found) or time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)
+    return settled(lambda: read_state(connection), lambda state: state.sessions_here > 0)
 
 
 def _require_disposable(target: Target, state: DatabaseState) -> None:

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from rehearse.errors import ProvisionError
 
 RUN_LABEL = "rehearse.run"
@@ -217,7 +215,9 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return ""
+    """When a process was started, in ticks since the machine was: as a time of day it would change whenever
+    the clock is set. Empty if there is none.
+    """
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rehearse.engines.names import RUN_DATABASES
 from rehearse.errors import (
@@ -18,7 +18,12 @@ from rehearse.errors import (
 from rehearse.model.record import Environment
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import Target
-from rehearse.provision.server import Standby
+from rehearse.provision.server import Elsewhere, Standby
+
+# For how long sessions that were just closed, our own last run's for instance, are given to go.
+SETTLE_S = 5.0
+
+Seen = TypeVar("Seen")
 
 
 class FoundDatabase(Protocol):
@@ -66,6 +71,14 @@ def require_own_names(target: Target) -> None:
         )
 
 
+def settled(look: Callable[[], Seen], in_use: Callable[[Seen], bool]) -> Seen:
+    """What `look` finds, once it is not `in_use` or SETTLE_S have passed."""
+    deadline = time.monotonic() + SETTLE_S
+    while in_use(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def droppable(found: Iterable[FoundDatabase], own: str) -> tuple[str, ...]:
     """Which of the databases `found` on a server a dead run left, to be dropped; `own` is the one in use.
 
@@ -90,12 +103,22 @@ def droppable(found: Iterable[FoundDatabase], own: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def swept(names: Iterable[str]) -> tuple[str, ...]:
-    """That these were dropped, a line each."""
+def sweep(
+    look: Callable[[], Iterable[FoundDatabase]], own: str, drop: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Drop what a dead run left on the server, as `look` finds it; says what, a line each.
+
+    Nothing is dropped without our mark on it, nor while a session is on it: NotDisposableError then, as of
+    `droppable`. The caller holds a session on the database `own` that keeps every other run off.
+    """
+    found = settled(lambda: tuple(look()), lambda found: any(database.sessions for database in found))
+    names = droppable(found, own)
+    for name in names:
+        drop(name)
     return tuple(f"database {name!r} of a dead run was dropped" for name in names)
 
 
-class ExistingServer:
+class ExistingServer(Elsewhere):
     """A server that was there before us and will be after. See `Server`."""
 
     def __init__(self, target: Target, environment: Environment, knock: Callable[[Target], None]) -> None:
@@ -112,16 +135,6 @@ class ExistingServer:
     def environment(self) -> Environment:
         """What it is. Processors and memory are this machine's: a server does not tell its own."""
         return self._environment
-
-    @property
-    def pid(self) -> int | None:
-        """None: not a process of ours."""
-        return None
-
-    @property
-    def data_directory(self) -> Path | None:
-        """None: not files of ours."""
-        return None
 
     def alive(self) -> bool:
         """Whether it takes a connection."""

@@ -11,46 +11,32 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearse.errors import InputError, ProvisionError, RehearseError, ServerLostError
+from rehearse.errors import InputError, RehearseError, ServerLostError
 from rehearse.model.record import Environment
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import EngineName, Secret, Target
 from rehearse.provision import machine, mysql_log, mysql_settings, production
-from rehearse.provision.guarded import Account, Guarded
+from rehearse.provision.files import SOCKET_PATH_LIMIT, Files, private_place
+from rehearse.provision.guarded import Guarded
 from rehearse.provision.mysql import MySQL, no_standby
 from rehearse.provision.mysql_binaries import MySQLInstallation, mysql_installation, require_reachable
 from rehearse.provision.own import HOST, OwnServer
-from rehearse.provision.private import own_directory, own_file, text_of
+from rehearse.provision.private import own_directory, own_file
 from rehearse.provision.product import Reading, Resources
 from rehearse.provision.server import Request, Server, Standby
-from rehearse.provision.sweep import sweep_directories
 
 _USER = "rehearse"
 _DATABASE = "mysql"
 _INSTALL_S = 180.0
 _START_S = 120.0
-_SOCKET_PATH_LIMIT = 107  # bytes in a Unix socket's address
 
 
 @dataclass(frozen=True, slots=True)
-class MySQLFiles:
-    """The files of one server, and what it takes to start it."""
+class MySQLFiles(Files):
+    """See `Files`."""
 
     product: MySQL
     install: MySQLInstallation
-    directory: Path
-    account: Account | None
-    password: Secret
-
-    @property
-    def data(self) -> Path:
-        """The data directory."""
-        return self.directory / "data"
-
-    @property
-    def log(self) -> Path:
-        """What the server prints."""
-        return self.directory / "log"
 
     @property
     def options(self) -> Path:
@@ -141,7 +127,7 @@ class MySQLFiles:
         places = {
             "basedir": str(self.install.basedir),
             "bind_address": HOST,
-            "socket": str(socket) if len(str(socket)) <= _SOCKET_PATH_LIMIT else "s",
+            "socket": str(socket) if len(str(socket)) <= SOCKET_PATH_LIMIT else "s",
             "pid_file": str(self.data / "pid"),
             "tmpdir": str(self.directory / "tmp"),
             "secure_file_priv": str(self.directory / "tmp"),
@@ -153,16 +139,6 @@ class MySQLFiles:
         ]
         own_file(self.options, "\n".join(lines), self.account)
 
-    def failure(self, what: str) -> RehearseError:
-        """What to raise where the log says why a program of it failed."""
-        text = text_of(self.log)
-        setting = mysql_log.bad_setting(text)
-        if setting:
-            return InputError(f"{what}: {setting}", "mend [database.settings]")
-        if "No space left on device" in text:
-            machine.require_space(self.directory)  # says how much is needed and free
-        return ProvisionError(f"{what}: {mysql_log.reason(text) or 'its log says nothing'}")
-
 
 @contextlib.contextmanager
 def provide(request: Request, product: MySQL) -> Iterator[Server]:
@@ -171,15 +147,12 @@ def provide(request: Request, product: MySQL) -> Iterator[Server]:
     install = mysql_installation(request.argument, product.engine)
     account = machine.server_account()
     require_reachable(install, account)
-    base = machine.base_directory(account)
-    sweep_directories(base)
-    with Guarded(base, account) as guarded:
-        files = MySQLFiles(product, install, guarded.directory, account, Secret(secrets.token_urlsafe(24)))
+    with private_place(account) as (guarded, place):
+        files = MySQLFiles(guarded.directory, account, Secret(secrets.token_urlsafe(24)), product, install)
         settings = product.settings_for(machine.memory_bytes(), request.spec.settings)
         _initialise(files, guarded, settings)
         server = OwnServer(files, guarded)
         taken = _take_over(server, files, request.spec, settings)
-        place = ("its files are in memory, which no production's are",) if machine.in_memory(base) else ()
         server.describe("local", (*place, *mysql_settings.notes_for(settings), *taken))
         yield server
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from rehearse.engines.mysql.connect import OPTIONS, SSL_MODES, Connection, connect
-from rehearse.engines.mysql.databases import MARKER_TABLE, RunDatabase, drop_unused, run_databases
+from rehearse.engines.mysql.connect import OPTIONS, SSL_MODES, connect
+from rehearse.engines.mysql.databases import MARKER_TABLE, drop_unused, run_databases
 from rehearse.engines.mysql.guards import DatabaseState, failed_guard, read_state
 from rehearse.engines.names import MARKER_COMMENT
 from rehearse.errors import InputError, NotDisposableError
 from rehearse.model.target import EngineName, Secret, Target
 from rehearse.provision.existing import (
     ExistingServer,
-    droppable,
     refuse_settings,
     require_named,
     require_own_names,
-    swept,
+    settled,
+    sweep,
 )
 from rehearse.provision.mysql import MySQL
 from rehearse.provision.product import Resources
 from rehearse.provision.server import Request, Server
 
 _DEFAULT_PORT = 3306
-_SETTLE_S = 1.0
 _USAGE = "mysql://USER:PASSWORD@HOST:PORT/DATABASE"
 _PASSWORD_FILE = "password-file"  # noqa: S105 - the name of a key
 
@@ -50,9 +48,11 @@ def provide(request: Request, product: MySQL) -> Iterator[Server]:
     # open to the end: a second run finds a session on the database, and keeps off
     with contextlib.closing(connect(target, "rehearse")) as connection:
         environment = product.described(connection, "dsn", (), Resources())
-        state = _settled_state(connection, target.dbname)
+        state = settled(lambda: read_state(connection, target.dbname), lambda state: state.sessions_here > 0)
         _require_disposable(target, state)
-        dropped = _sweep(connection, target.dbname)
+        dropped = sweep(
+            lambda: run_databases(connection), target.dbname, lambda name: drop_unused(connection, name)
+        )
         environment = product.described(connection, "dsn", (*_notes(state), *dropped), Resources())
         yield ExistingServer(target, environment, product.knock)
 
@@ -112,33 +112,6 @@ def _check_options(words: dict[str, str]) -> None:
     mode = words.get("ssl-mode", SSL_MODES[0])
     if mode not in SSL_MODES:
         raise InputError(f"there is no ssl-mode {mode}", f"there are: {', '.join(SSL_MODES)}")
-
-
-def _settled_state(connection: Connection, dbname: str) -> DatabaseState:
-    """The state once sessions that were just closed, our own last run's for instance, are gone."""
-    deadline = time.monotonic() + _SETTLE_S
-    while True:
-        state = read_state(connection, dbname)
-        if state.sessions_here == 0 or time.monotonic() > deadline:
-            return state
-        time.sleep(0.05)
-
-
-def _sweep(connection: Connection, own: str) -> tuple[str, ...]:
-    """Drop what a dead run left on the server; says what. As for PostgreSQL."""
-    names = droppable(_settled_databases(connection), own)
-    for name in names:
-        drop_unused(connection, name)
-    return swept(names)
-
-
-def _settled_databases(connection: Connection) -> tuple[RunDatabase, ...]:
-    deadline = time.monotonic() + _SETTLE_S
-    while True:
-        found = run_databases(connection)
-        if not any(database.sessions for database in found) or time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)
 
 
 def _require_disposable(target: Target, state: DatabaseState) -> None:

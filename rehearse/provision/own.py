@@ -8,14 +8,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from rehearse.errors import ProvisionError
 from rehearse.model.record import Environment
 from rehearse.model.target import Target
+from rehearse.provision.files import Files
 from rehearse.provision.guarded import Guarded
 from rehearse.provision.private import text_of
-from rehearse.provision.product import Reading
 from rehearse.provision.server import Standby
 
 HOST = "127.0.0.1"
@@ -23,43 +22,6 @@ HOST = "127.0.0.1"
 _ENDED_S = 60.0
 _SHUTDOWN_S = 300.0
 _PORT_TRIES = 5
-
-
-class Files(Protocol):
-    """The files of one server, and what it takes to run it."""
-
-    @property
-    def data(self) -> Path:
-        """The data directory."""
-
-    @property
-    def log(self) -> Path:
-        """What the server prints."""
-
-    @property
-    def reading(self) -> Reading:
-        """How that is read."""
-
-    @property
-    def shutdown(self) -> signal.Signals:
-        """The signal that ends it in order, whoever is connected."""
-
-    def start(self, guarded: Guarded, port: int) -> int:
-        """Start it and wait until it takes connections; its pid. ProvisionError or InputError."""
-
-    def target(self, port: int) -> Target:
-        """The maintenance database, as superuser."""
-
-    def describe(self, target: Target, provisioner: str, notes: tuple[str, ...]) -> Environment:
-        """What runs there."""
-
-    def unneeded(self) -> Callable[[str], bool]:
-        """Which files of a data directory that was shut down in order a copy does not need, by their paths
-        in it.
-        """
-
-    def standby_of(self, server: OwnServer) -> AbstractContextManager[Standby]:
-        """A second server that follows that one. See `Server.standby`."""
 
 
 class OwnServer:

@@ -13,16 +13,12 @@ from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import Target
 
 
-class Server(Protocol):
-    """A running database server to rehearse on."""
+class Running(Protocol):
+    """A database server that runs: the one to rehearse on, or a standby beside it."""
 
     @property
     def target(self) -> Target:
-        """Its maintenance database, as a user who may create databases."""
-
-    @property
-    def environment(self) -> Environment:
-        """What it is and runs on, as it goes into the record."""
+        """Its maintenance database, as a user who may create databases; `.on(...)` for another."""
 
     @property
     def pid(self) -> int | None:
@@ -44,6 +40,28 @@ class Server(Protocol):
     def restart(self) -> None:
         """Start it again after it ended or was killed, on the same data and address."""
 
+
+class Elsewhere:
+    """What holds of a `Running` server that is no process of ours: in a container, or somebody else's."""
+
+    @property
+    def pid(self) -> int | None:
+        """None: its processes are not ours."""
+        return None
+
+    @property
+    def data_directory(self) -> Path | None:
+        """None: its files are not ours."""
+        return None
+
+
+class Server(Running, Protocol):
+    """A running database server to rehearse on."""
+
+    @property
+    def environment(self) -> Environment:
+        """What it is and runs on, as it goes into the record."""
+
     def standby(self) -> AbstractContextManager[Standby]:
         """A standby that follows it, for as long as the context lasts; see `Standby`.
 
@@ -62,7 +80,7 @@ class Pausable(Protocol):
         """
 
 
-class Standby(Protocol):
+class Standby(Running, Protocol):
     """A streaming physical standby beside a `Server`: same version, settings, users and databases.
 
     ::
@@ -85,36 +103,13 @@ class Standby(Protocol):
     conflicts between replay and queries are seen: SQLSTATE 40001 for a query that was cancelled,
     pg_stat_database_conflicts on the standby for the count, replay_lag meanwhile.
 
-    It dies with us as the server does, and on leaving the context it, its files and its slot are gone.
+    Killed, it leaves the server going; started again, it goes on where it stopped. It dies with us as the
+    server does, and on leaving the context it, its files and its slot are gone.
     """
 
     @property
     def name(self) -> str:
         """Its application_name in the primary's pg_stat_replication, and the name of its slot."""
-
-    @property
-    def target(self) -> Target:
-        """Its maintenance database, as superuser; `.on(...)` for another."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its main process, where that is one of this machine that we started."""
-
-    @property
-    def data_directory(self) -> Path | None:
-        """Its files, where they are ours."""
-
-    def alive(self) -> bool:
-        """Whether it still runs."""
-
-    def last_words(self) -> str:
-        """Why it ended, in one line from its log without anyone's data; empty if it runs or nobody knows."""
-
-    def kill(self) -> None:
-        """Kill it at once, as a crash would; the server goes on."""
-
-    def restart(self) -> None:
-        """Start it again after it ended or was killed; it goes on where it stopped."""
 
 
 Fill: TypeAlias = Callable[[Path], object]

@@ -18,7 +18,7 @@ from rehearse.provision.server import Server
 
 _NUMBERS = itertools.count(1)
 _STREAMING_S = 60.0
-_RELEASED_S = 5.0
+_RELEASED_S = 20.0
 
 # Set on a standby whatever the primary's own files say: without it, it would take no connections.
 STANDBY_SETTINGS = {"hot_standby": "on"}

@@ -13,7 +13,9 @@ import pytest
 from rehearse.errors import ProvisionError
 from rehearse.model.target import EngineName
 from rehearse.provision.engine import engine_client
+from tests.provision.deaths import place
 from tests.provision.mysql_programs import programs_of
+from tests.provision.runs import until
 
 # With this set, a machine without a container engine fails the tests instead of skipping some.
 CONTAINERS_REQUIRED = os.environ.get("REHEARSE_REQUIRE_CONTAINERS") == "1"
@@ -41,6 +43,14 @@ def container_images() -> frozenset[str]:
         if CONTAINERS_REQUIRED:
             pytest.fail(f"REHEARSE_REQUIRE_CONTAINERS=1, but {error}")
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A directory for servers, which an unprivileged user can pass through; they are gone in the end."""
+    with place() as directory:
+        yield directory
+        until(lambda: not any(directory.glob("rehearse-*")), 60)  # a warden may still be at it
 
 
 MYSQL_IMAGES = {EngineName.MYSQL: "mysql:9.7", EngineName.MARIADB: "mariadb:11.8"}

@@ -24,14 +24,14 @@ MORTAL = Path(__file__).with_name("mortal.py")
 # server's start follows it. What a server on a slower machine does then is another part of the same stage.
 MOMENTS = (
     ("provision", 0.0),
-    ("provision", 0.4),
     ("provision", 1.2),
-    ("load", 0.1),
+    ("provision", 0.4),
     ("prepare", 0.0),
+    ("load", 0.1),
     ("warm-up", 0.1),
     ("baseline", 0.3),
-    ("migration", 0.1),
     ("recovery", 0.1),
+    ("migration", 0.1),
     ("judge", 0.0),
 )
 
@@ -106,4 +106,6 @@ def containers_of(pid: int) -> list[Any]:
     """Containers, then networks, that carry the label of that process."""
     with engine_client() as client:
         label = {"label": f"rehearse.pid={pid}"}
-        return [*client.containers.list(all=True, filters=label), *client.networks.list(filters=label)]
+        # one that comes or goes at this moment may be listed and not be there
+        containers = client.containers.list(all=True, filters=label, ignore_removed=True)
+        return [*containers, *client.networks.list(filters=label)]

@@ -20,6 +20,12 @@ FOR_EVER = 600
 # never looks at its socket, nor whether its postmaster lives
 BUSY = "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000000) b"
 
+BUSY_SESSIONS = 2
+AT_IT = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = %s AND backend_type = 'client backend' AND state = 'active'
+"""
+
 
 def say(words: dict[str, object]) -> None:
     print(json.dumps(words), flush=True)  # noqa: T201 - to the test that started this
@@ -29,6 +35,7 @@ def announce(server: Server, **more: object) -> None:
     words: dict[str, object] = {
         "pid": server.pid,
         "data": str(server.data_directory),
+        "host": server.target.host,
         "port": server.target.port,
     } | more
     say(words)
@@ -39,19 +46,21 @@ def busy(server: Server) -> None:
         with connect(server.target, "rehearse-traffic") as connection:
             connection.execute(BUSY)
 
-    for _ in range(2):
+    for _ in range(BUSY_SESSIONS):
         threading.Thread(target=run, daemon=True).start()
-    time.sleep(0.5)
+    with connect(server.target, "rehearse") as connection:
+        while connection.execute(AT_IT, ("rehearse-traffic",)).fetchone() != (BUSY_SESSIONS,):
+            time.sleep(0.01)
 
 
 def hold(kind: str, server: Server) -> None:
     if kind == "busy":
         busy(server)
     if kind == "workers":
-        subprocess.Popen(["sleep", "30"], close_fds=False, stdout=subprocess.DEVNULL)
+        subprocess.Popen(["sleep", str(FOR_EVER)], close_fds=False, stdout=subprocess.DEVNULL)
         worker = os.fork()
         if worker == 0:
-            time.sleep(30)
+            time.sleep(FOR_EVER)
             os._exit(0)
         announce(server, worker=worker)
     elif kind == "interrupt":

@@ -1,7 +1,8 @@
 """A rehearsal that is killed by SIGKILL when its record comes to a stage: run as a script by the tests.
 
-Usage: mortal.py STAGE DELAY_S, then the words of the command line. As the record is on disk by then, what is
-killed is the run in that stage; DELAY_S lets it get into it (0: at its very beginning).
+Usage: mortal.py STAGE DELAY_S, then the words of the command line. As the record is on disk by then, what
+is killed is the run in that stage; DELAY_S lets it get into it (0: at its very beginning), and where the
+stage is over sooner, the run is killed at its end.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ def arrange(stage: str, delay_s: float) -> None:
             timer.start() if delay_s else die()
 
     def mortal_update(self: Journal, **changes: Any) -> None:
+        if self.record.stage.value == stage and changes.get("stage", self.record.stage) != self.record.stage:
+            die()
         update(self, **changes)
-        check(self)
+        if "stage" in changes:
+            check(self)
 
     def mortal_begin(self: Journal, folder: RunFolder, record: RunRecord) -> None:
         begin(self, folder, record)

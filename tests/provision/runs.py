@@ -45,7 +45,7 @@ recovery = "1s"
 up = "up.sql"
 
 [production]
-rows = "5M"
+rows = "{production_rows}"
 """
 GOES = "ALTER TABLE parcels ADD COLUMN note text;"
 FAILS = "ALTER TABLE parcels ALTER COLUMN weight_g TYPE bigint;"
@@ -59,13 +59,15 @@ def write_case(
     up: str = GOES,
     rows: str = "30k",
     baseline: str = "2s",
+    production_rows: str = "5M",
     more: str = "",
 ) -> Path:
     """A scenario with everything it names, in `folder`."""
     for name, text in (("schema.sql", SCHEMA), ("read.sql", READ), ("write.sql", WRITE), ("up.sql", up)):
         (folder / name).write_text(text)
     path = folder / "case.toml"
-    path.write_text(SCENARIO.format(provision=provision, rows=rows, baseline=baseline) + more)
+    words = {"provision": provision, "rows": rows, "baseline": baseline, "production_rows": production_rows}
+    path.write_text(SCENARIO.format(**words) + more)
     return path
 
 
@@ -83,7 +85,7 @@ class Run:
             return words
         return {}
 
-    def wait_for(self, stage: str, within_s: float = 60.0) -> None:
+    def wait_for(self, stage: str, within_s: float = 240.0) -> None:
         """Until the run is in `stage`."""
         until(lambda: self.record().get("stage") == stage or self.child.poll() is not None, within_s)
         assert self.record().get("stage") == stage, self.child.communicate()

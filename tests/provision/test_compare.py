@@ -6,13 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from rehearse.cli.main import app
 from rehearse.model.record import Environment, RunRecord
-from rehearse.model.scenario import ContainerSpec, DatabaseSpec
-from rehearse.provision import provision
 from rehearse.record.folder import RunFolder
 from tests.report import records
 from tests.report.build import ENVIRONMENT
@@ -58,15 +55,11 @@ def test_a_run_without_a_verdict_is_refused(tmp_path: Path) -> None:
     assert "has no verdict: the disk is full" in str(done.exception)
 
 
-@pytest.mark.container
-def test_containers_of_different_size_are_unlike(tmp_path: Path, container_images: frozenset[str]) -> None:
-    assert "postgres:17" in container_images
-    gigabyte = 1024**3
+def test_containers_of_different_size_are_unlike(tmp_path: Path) -> None:
     folders = []
     for name, size in (("small", 1), ("large", 2)):
-        limits = ContainerSpec(cpus=size, memory_bytes=size * gigabyte)
-        with provision(DatabaseSpec(provision="docker:postgres:17", container=limits)) as server:
-            folders.append(finished(tmp_path, name, GO, server.environment))
+        sized = replace(ENVIRONMENT, provisioner="docker", cpus=size, memory_bytes=size * 1024**3)
+        folders.append(finished(tmp_path, name, GO, sized))
     code, text = compared(*folders)
     assert code == 0
     assert "not comparable: cpus: 1 (20250301T000000Z-small), 2 (20250301T000000Z-large)" in text

@@ -70,6 +70,6 @@ def test_containers_of_the_living_and_of_other_machines_are_not_abandoned() -> N
     assert not abandoned({})
     assert not abandoned(ours | {"rehearse.host": "another", "rehearse.pid": "1"})
     assert abandoned(ours | {"rehearse.boot": "an earlier one"})
-    assert abandoned(ours | {"rehearse.started": "0.00"})
+    assert abandoned(ours | {"rehearse.started": "0"})
     assert abandoned(ours | {"rehearse.pid": str(2**22 + 1)})
     assert os.getpid() == int(ours["rehearse.pid"])

@@ -14,7 +14,9 @@ from rehearse.engines.postgres.databases import RUN_DATABASES, create_database, 
 from rehearse.errors import NotDisposableError
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import Target
-from rehearse.provision import Server, dsn, provision
+from rehearse.provision import Server, provision
+from tests.provision.patience import hasty, patient
+from tests.provision.runs import until
 
 
 @contextmanager
@@ -26,13 +28,13 @@ def taken(target: Target) -> Iterator[Server]:
 
 
 @pytest.fixture
-def place(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+def place(server: Server) -> Iterator[Target]:
     """An empty database that no run made, on a server that holds nothing else of a run."""
-    monkeypatch.setattr(dsn, "_SETTLE_S", 0.2)
     names = ("place", "rehearse_of_the_choir", *RUN_DATABASES)
     with connect(server.target, "rehearse") as connection:
         connection.execute("CREATE DATABASE place")
-    yield server.target.on("place")
+    with patient():
+        yield server.target.on("place")
     for name in names:
         drop_database(server.target, name)
 
@@ -40,6 +42,15 @@ def place(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 def names(target: Target) -> set[str]:
     with connect(target, "rehearse") as connection:
         return {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+
+
+def sessions_on(target: Target) -> int:
+    """How many others are on that database."""
+    with connect(target.on("postgres"), "rehearse") as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        row = connection.execute(query, (target.dbname,)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_the_names_are_those_that_a_run_uses() -> None:
@@ -56,7 +67,7 @@ def test_leftovers_are_told_from_everything_else(place: Target) -> None:
         notes = " ".join(server.environment.notes)
         assert "'rehearse_base' of a dead run was dropped" in notes
         assert "'rehearse_trial' of a dead run was dropped" in notes
-        with pytest.raises(NotDisposableError, match="guard no-sessions"), taken(place):
+        with hasty(), pytest.raises(NotDisposableError, match="guard no-sessions"), taken(place):
             pass  # a second run at the same time
     assert names(place) >= {"place", "rehearse_of_the_choir"}
     assert not names(place) & set(RUN_DATABASES)
@@ -71,8 +82,10 @@ def test_leftovers_are_told_from_everything_else(place: Target) -> None:
     assert names(place) >= {"rehearse_base", "rehearse_trial"}
 
     drop_database(place, "rehearse_base")
+    until(lambda: not sessions_on(place), 60)
     with (
         connect(place.on("rehearse_trial"), "somebody"),
+        hasty(),
         pytest.raises(NotDisposableError, match="left 'rehearse_trial', and 1 sessions are on it"),
         taken(place),
     ):

@@ -23,9 +23,10 @@ from rehearse.errors import ExitCode, InputError, ProvisionError, ServerLostErro
 from rehearse.model.migration import SqlFile
 from rehearse.model.scenario import ContainerSpec, DatabaseSpec, ServerSettings
 from rehearse.model.target import EngineName, Target
-from rehearse.provision import Server, mysql_dsn, provision
+from rehearse.provision import Server, provision
 from rehearse.provision.mysql_settings import EVENTS_NOTE
 from rehearse.scenario.exported_mysql import parse_variables
+from tests.provision.patience import hasty, patient
 
 pytestmark = pytest.mark.container
 
@@ -137,7 +138,7 @@ def test_no_secret_and_no_address_reaches_the_record_or_a_command_line(each: Ser
 @pytest.mark.parametrize("user", ["root", "rehearse", ""])
 def test_nobody_comes_in_without_the_password(each: Server, user: str) -> None:
     with pytest.raises(pymysql.MySQLError, match="Access denied"):
-        pymysql.connect(host=each.target.host, port=each.target.port, user=user)
+        pymysql.connect(host=each.target.host, port=each.target.port, user=user, connect_timeout=120)
 
 
 def test_durability_is_productions_and_events_are_off(each: Server) -> None:
@@ -222,17 +223,12 @@ def precious(server: Server, way: Way) -> Iterator[str]:
     words = server.target
     assert words.password is not None
     try:
-        with closing(connect(server.target, "owner")) as connection:
-            execute(connection, "CREATE DATABASE precious")
-            for statement in way[2]:
-                execute(connection, statement)
+        run(server, "CREATE DATABASE precious", *way[2])
         place = f"{words.host}:{words.port}/precious"
-        yield f"{words.engine.value}://{words.user}:{words.password.reveal()}@{place}"
+        with patient():
+            yield f"{words.engine.value}://{words.user}:{words.password.reveal()}@{place}"
     finally:
-        with closing(connect(server.target, "owner")) as connection:
-            for statement in way[3]:
-                execute(connection, statement)
-            execute(connection, "DROP DATABASE IF EXISTS precious")
+        run(server, *way[3], "DROP DATABASE IF EXISTS precious")
 
 
 def taken(server: Server, dsn: str, disposable: str | None = "precious") -> AbstractContextManager[Server]:
@@ -250,10 +246,7 @@ def fingerprint(server: Server) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way[0])
-def test_it_is_refused_by_its_guard_and_nothing_is_written(
-    each: Server, way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mysql_dsn, "_SETTLE_S", 0.2)
+def test_it_is_refused_by_its_guard_and_nothing_is_written(each: Server, way: Way) -> None:
     with precious(each, way) as dsn:
         before = fingerprint(each)
         with pytest.raises(InputError) as caught, taken(each, dsn):
@@ -268,10 +261,7 @@ def test_it_is_refused_by_its_guard_and_nothing_is_written(
 EMPTY: Way = ("it is empty", "", (), ())
 
 
-def test_one_that_is_named_is_taken_and_swept_and_guarded_from_a_second_run(
-    each: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mysql_dsn, "_SETTLE_S", 0.2)
+def test_one_that_is_named_is_taken_and_swept_and_guarded_from_a_second_run(each: Server) -> None:
     with precious(each, EMPTY) as dsn:
         for said in (None, "PRECIOUS", "other"):
             with pytest.raises(InputError, match="guard named-by-user"):
@@ -284,26 +274,44 @@ def test_one_that_is_named_is_taken_and_swept_and_guarded_from_a_second_run(
             assert server.alive()
             assert server.environment.provisioner == "dsn"
             assert "database 'rehearse_base' of a dead run was dropped" in server.environment.notes
-            with pytest.raises(InputError, match="guard no-sessions"):
+            with hasty(), pytest.raises(InputError, match="guard no-sessions"):
                 taken(each, dsn).__enter__()
         assert asked(each.target, "SELECT n FROM precious.kept") == [(1,)]
 
 
-def test_a_user_who_sees_little_is_told_what_to_grant(each: Server) -> None:
-    with precious(each, EMPTY) as dsn:
-        host = "127.0.0.1" if each.environment.provisioner == "local" else "%"
-        user = f"'modest'@'{host}'"
-        with closing(connect(each.target, "owner")) as connection:
-            execute(connection, f"CREATE USER {user} IDENTIFIED BY 'Modest-1234567890'")
-            execute(connection, f"GRANT ALL ON precious.* TO {user}")
-        try:
-            assert each.target.password is not None
-            words = f"{each.target.user}:{each.target.password.reveal()}"
-            with pytest.raises(InputError, match=r"guard sees-everything: .*GRANT PROCESS"):
-                taken(each, dsn.replace(words, "modest:Modest-1234567890")).__enter__()
-        finally:
-            with closing(connect(each.target, "owner")) as connection:
-                execute(connection, f"DROP USER {user}")
+@contextmanager
+def modest(server: Server) -> Iterator[str]:
+    """A user who may do everything in `precious` and sees nothing else."""
+    host = "127.0.0.1" if server.environment.provisioner == "local" else "%"
+    user = f"'modest'@'{host}'"
+    run(server, f"CREATE USER {user} IDENTIFIED BY 'Modest-1234567890'", f"GRANT ALL ON precious.* TO {user}")
+    try:
+        yield user
+    finally:
+        run(server, f"DROP USER {user}")
+
+
+def run(server: Server, *statements: str) -> None:
+    with closing(connect(server.target, "owner")) as connection:
+        for statement in statements:
+            execute(connection, statement)
+
+
+def test_a_user_who_sees_little_is_told_what_to_grant_and_that_suffices(each: Server) -> None:
+    prepared = WAYS[4][2]
+    with precious(each, EMPTY) as dsn, modest(each) as user:
+        assert each.target.password is not None
+        words = f"{each.target.user}:{each.target.password.reveal()}"
+        his = dsn.replace(words, "modest:Modest-1234567890")
+        with pytest.raises(InputError, match=r"guard sees-everything: .*GRANT PROCESS"):
+            taken(each, his).__enter__()
+        rights = "PROCESS, REPLICATION CLIENT" + (", SLAVE MONITOR" if each.target.engine is MARIADB else "")
+        run(each, f"GRANT {rights} ON *.* TO {user}", *prepared)
+        with pytest.raises(InputError, match="guard no-prepared"):
+            taken(each, his).__enter__()
+        run(each, "XA ROLLBACK 'x'", "DROP TABLE precious.kept")
+        with taken(each, his) as server:
+            assert server.alive()
 
 
 def test_z_a_killed_server_says_so_and_recovers(each: Server) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.engines.mysql.execute import without_values
-from rehearse.engines.mysql.guards import GUARDS, DatabaseState, failed_guard
+from rehearse.engines.mysql.guards import GUARDS, DatabaseState, failed_guard, prepared_in
 from rehearse.engines.mysql.server_facts import parse_version
 from rehearse.engines.mysql.split import split
 from rehearse.errors import InputError, ProvisionError, SqlFileError
@@ -294,6 +294,32 @@ FREE = DatabaseState(
 def test_each_guard_refuses_by_itself(change: dict[str, bool | int], guard: str | None) -> None:
     failed = failed_guard(dataclasses.replace(FREE, **change))  # type: ignore[arg-type]  # fields of both kinds
     assert (failed[0] if failed else None) == guard
+
+
+STATUS = """
+TRANSACTIONS
+------------
+LIST OF TRANSACTIONS FOR EACH SESSION:
+---TRANSACTION 376132963504112, not started
+0 lock struct(s), heap size 1128, 0 row lock(s)
+---TRANSACTION 2072, ACTIVE (PREPARED) 0 sec
+4 lock struct(s), heap size 1128, 3 row lock(s), undo log entries 4
+MySQL thread id 55, OS thread handle 140111434835712, query id 36265418 h app waiting for handler commit
+COMMIT
+---TRANSACTION 2071, ACTIVE (PREPARED) 9 sec recovered trx
+1 lock struct(s), heap size 1128, 0 row lock(s), undo log entries 1
+
+--------
+FILE I/O
+--------
+I/O thread 0 state: waiting for i/o request (insert buffer thread id 1)
+"""
+
+
+def test_prepared_transactions_that_nobody_has_are_counted_in_innodbs_status() -> None:
+    assert prepared_in(STATUS) == 1
+    assert prepared_in(STATUS.replace("2071, ACTIVE (PREPARED)", "2071, ACTIVE")) == 0
+    assert prepared_in(STATUS.replace("TRANSACTION 376", "... truncated...\n---TRANSACTION 376")) is None
 
 
 def test_every_guard_has_a_name_of_its_own() -> None:

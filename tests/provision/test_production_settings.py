@@ -11,6 +11,7 @@ from rehearse.engines.postgres.connect import connect
 from rehearse.errors import ProvisionError
 from rehearse.model.migration import SqlFile
 from rehearse.model.scenario import ContainerSpec, DatabaseSpec, ServerSettings
+from rehearse.model.target import Target
 from rehearse.provision import Server, provision
 from rehearse.provision.requirements import with_extensions
 from rehearse.scenario.exported import parse_settings
@@ -99,10 +100,13 @@ def test_a_missing_extension_is_named_with_its_mend(server: Server, missing: str
         pass
 
 
-def test_extensions_are_looked_for_when_a_server_is_provided() -> None:
-    spec = DatabaseSpec(extensions=("pg_trgm", "timescaledb"))
-    with pytest.raises(ProvisionError, match="'timescaledb'"), provision(spec):
-        pass
+def test_extensions_are_looked_for_when_a_server_is_provided(database: Target) -> None:
+    assert database.password is not None
+    place = f"{database.host}:{database.port}/{database.dbname}"
+    address = f"postgresql://{database.user}:{database.password.reveal()}@{place}"
+    spec = DatabaseSpec(provision=address, extensions=("pg_trgm", "timescaledb"))
+    with pytest.raises(ProvisionError, match="'timescaledb'"):
+        provision(spec, disposable=database.dbname).__enter__()
 
 
 def test_a_file_of_settings_is_for_servers_of_our_own() -> None:

@@ -20,7 +20,8 @@ from rehearse.engines.postgres.guards import MARKER_COMMENT, MARKER_SCHEMA
 from rehearse.errors import ExitCode, InputError
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import Target
-from rehearse.provision import Server, dsn, provision
+from rehearse.provision import Server, provision
+from tests.provision.patience import hasty, patient
 from tests.provision.runs import ROOT, write_case
 
 NAME = "precious"
@@ -120,12 +121,12 @@ def owner() -> Iterator[Server]:
 
 
 @pytest.fixture
-def precious(owner: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+def precious(owner: Server) -> Iterator[Target]:
     """A database that no run made."""
-    monkeypatch.setattr(dsn, "_SETTLE_S", 0.2)
     with connect(owner.target, "owner") as connection:
         connection.execute("CREATE DATABASE precious")
-    yield owner.target.on(NAME)
+    with patient():
+        yield owner.target.on(NAME)
     with connect(owner.target, "owner") as connection:
         connection.execute("ALTER DATABASE precious IS_TEMPLATE false")
     drop_database(owner.target, NAME)
@@ -200,7 +201,7 @@ def test_a_session_that_a_modest_user_may_not_look_at_counts(precious: Target) -
     execute(precious, "CREATE ROLE modest LOGIN CREATEDB PASSWORD 'modest'")
     text = filled("postgresql://modest:modest@{host}:{port}/precious", precious)
     try:
-        with connect(precious, "the application"):
+        with connect(precious, "the application"), hasty():
             assert "guard no-sessions" in refused(text, NAME)
         with taken(text, NAME) as server:
             assert server.alive()
@@ -267,6 +268,7 @@ def test_two_runs_never_meet_on_one_database(precious: Target) -> None:
         stack.enter_context(taken(text, NAME))
         create_database(precious, "rehearse_base")
         stack.callback(drop_database, precious, "rehearse_base")
-        assert "guard no-sessions" in refused(text, NAME)
+        with hasty():
+            assert "guard no-sessions" in refused(text, NAME)
         with contextlib.closing(connect(precious.on("rehearse_base"), "the first run")) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -1,4 +1,4 @@
-"""Whatever kills us, the server and its files are gone within two seconds."""
+"""Whatever kills us, the server and its files are gone; how soon, `make deaths` measures."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,11 @@ from rehearse.provision.clean import clean
 from rehearse.provision.engine import engine_client
 from rehearse.provision.sweep import sweep_directories
 from tests.provision.deaths import containers_of
+from tests.provision.runs import ROOT, gone, until
 
 HOLDER = Path(__file__).with_name("holder.py")
-ROOT = Path(__file__).parents[2]
-GONE_WITHIN_S = 2.0
-REMOVED_WITHIN_S = 20.0  # half a second on a quiet disk
+GONE_WITHIN_S = 60.0  # half a second on a quiet machine
+MIDWAY_TRIES = 5
 
 
 @contextlib.contextmanager
@@ -44,44 +42,14 @@ def holding(kind: str, base: Path, provisioner: str = "embedded") -> Iterator[su
             child.kill()
 
 
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A directory for servers that an unprivileged user can pass through."""
-    directory = Path(tempfile.mkdtemp(prefix="base-"))
-    directory.chmod(0o711)
-    yield directory
-    until(lambda: not any(directory.glob("rehearse-*")), 10)  # a warden may still be at it
-    shutil.rmtree(directory)
-
-
 def announcement(child: subprocess.Popen[str]) -> dict[str, Any]:
     assert child.stdout is not None
     words: dict[str, Any] = json.loads(child.stdout.readline())
     return words
 
 
-def until(condition: Callable[[], bool], within_s: float) -> float:
-    """How long it took; fails if it takes longer than it may."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < within_s
-        time.sleep(0.01)
-    return time.monotonic() - started
-
-
 def everything_under(child: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(child.pid).children(recursive=True)
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return all(has_ended(process) for process in processes)
-
-
-def has_ended(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # between the two questions
-        return True
 
 
 def is_warden(process: psutil.Process) -> bool:
@@ -98,7 +66,7 @@ def kill_and_wait(child: subprocess.Popen[str], servers: list[psutil.Process], b
     assert wardens
     child.kill()
     until(lambda: gone([process for process in servers if process not in wardens]), GONE_WITHIN_S)
-    until(lambda: gone(wardens) and not any(base.iterdir()), REMOVED_WITHIN_S)
+    until(lambda: gone(wardens) and not any(base.iterdir()), GONE_WITHIN_S)
 
 
 def shared_memory() -> set[Path]:
@@ -123,20 +91,34 @@ def test_kill_9_of_us_takes_a_busy_server_along(base: Path) -> None:
         assert Path(words["data"]).is_relative_to(base)
         assert shared_memory() - before
         kill_and_wait(child, servers, base)
-    assert not unused(shared_memory() - before)
+    until(lambda: not unused(shared_memory() - before), GONE_WITHIN_S)
+
+
+def held_in_initdb(process: psutil.Process) -> bool:
+    """Stop the process if it is an initdb that has not ended."""
+    try:
+        if process.name() != "initdb":
+            return False
+        process.suspend()
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_kill_9_during_initdb_leaves_nothing(base: Path) -> None:
-    with holding("idle", base) as child:
-        until(lambda: any(base.glob("rehearse-*/data/base")), 20)
-        servers = everything_under(child)
-        assert "initdb" in [process.name() for process in servers]
-        kill_and_wait(child, servers, base)
+    for _ in range(MIDWAY_TRIES):  # it lasts a second, and this process may be kept from looking for as long
+        with holding("idle", base) as child:
+            until(lambda: any(base.glob("rehearse-*/data/base")), GONE_WITHIN_S)
+            midway = [process for process in everything_under(child) if held_in_initdb(process)]
+            kill_and_wait(child, everything_under(child), base)
+        if midway:
+            return
+    pytest.fail("initdb was over each time")
 
 
 def test_kill_9_as_the_server_starts_leaves_nothing(base: Path) -> None:
     with holding("idle", base) as child:
-        until(lambda: any(base.glob("rehearse-*/socket/.s.PGSQL.*")), 20)
+        until(lambda: any(base.glob("rehearse-*/socket/.s.PGSQL.*")), GONE_WITHIN_S)
         servers = everything_under(child)
         kill_and_wait(child, servers, base)
 
@@ -152,7 +134,7 @@ def test_kill_9_takes_the_standby_along(base: Path) -> None:
 
 def test_kill_9_during_a_base_backup_leaves_nothing(base: Path) -> None:
     with holding("standby", base) as child:
-        until(lambda: len([*base.glob("rehearse-*/data/base")]) == 2, 30)
+        until(lambda: len([*base.glob("rehearse-*/data/base")]) == 2, GONE_WITHIN_S)
         servers = everything_under(child)
         kill_and_wait(child, servers, base)
 
@@ -166,7 +148,7 @@ def test_workers_that_outlive_us_do_not_hold_the_server(base: Path) -> None:
         child.kill()
         try:
             until(lambda: gone([server]), GONE_WITHIN_S)
-            until(lambda: not any(base.iterdir()), REMOVED_WITHIN_S)
+            until(lambda: not any(base.iterdir()), GONE_WITHIN_S)
             assert worker.is_running()
         finally:
             for process in (worker, *sleepers):
@@ -180,7 +162,7 @@ def test_the_wardens_own_death_takes_the_server_and_the_next_run_the_files(base:
         warden = psutil.Process(words["pid"]).parent()
         assert warden is not None
         warden.kill()
-        until(lambda: gone(servers), 6)  # the postmaster's own patience with its backends is 5 s
+        until(lambda: gone(servers), GONE_WITHIN_S)  # the postmaster's own patience with its backends is 5 s
         assert any(base.glob("rehearse-*"))
         assert len(sweep_directories(base)) == 1
         assert not any(base.iterdir())
@@ -204,7 +186,7 @@ def test_neither_ctrl_c_nor_a_sweep_takes_a_living_server(base: Path) -> None:
         assert sweep_directories(base) == ()
         os.killpg(child.pid, signal.SIGINT)
         assert announcement(child) == {"alive": True, "answer": [1]}
-        assert child.wait(10) == 0
+        assert child.wait(GONE_WITHIN_S) == 0
         assert not any(base.iterdir())
 
 
@@ -245,7 +227,7 @@ def test_it_works_as_an_ordinary_user(base: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["data"].startswith(str(home))

@@ -48,8 +48,8 @@ SELECT count(*) FROM information_schema.tables
 WHERE table_schema = database() AND table_name = %(marker)s AND table_comment = %(comment)s
 """
 _GROUP = "SELECT count(*) FROM performance_schema.replication_group_members WHERE member_id <> ''"
-# Prepared by a session that has gone: they belong to no thread.
-_PREPARED = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = 0"
+# How InnoDB's status heads a transaction, what follows the last one, and what stands for those left out.
+_TRANSACTION, _NEXT_SECTION, _CUT_SHORT = "\n---TRANSACTION ", "\nFILE I/O\n", "... truncated..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,7 @@ def read_state(connection: Connection, dbname: str) -> DatabaseState:
     replica = _asked(connection, "SHOW ALL SLAVES STATUS" if mariadb else "SHOW REPLICA STATUS")
     if replica is None and not mariadb:  # before 8.0.22
         replica = _asked(connection, "SHOW SLAVE STATUS")
-    prepared = _asked(connection, _PREPARED)
-    # also those whose session is about to go; for this list alone a privilege of its own is needed
-    listed = _asked(connection, "XA RECOVER") or []
+    prepared = _prepared(connection)
     sees = _number(connection, _SEES_SESSIONS) > 0
     replicas, here, elsewhere = (int(str(value)) for value in fetch(connection, _SESSIONS)[0])
     marker = {"marker": MARKER_TABLE, "comment": MARKER_COMMENT}
@@ -88,7 +86,7 @@ def read_state(connection: Connection, dbname: str) -> DatabaseState:
         read_only=str(fetch(connection, "SELECT @@GLOBAL.read_only")[0][0]) not in ("0", "OFF"),
         replicas=replicas,
         clustered=_clustered(connection, mariadb=mariadb),
-        prepared=max(len(listed), int(str(prepared[0][0])) if prepared else 0),
+        prepared=prepared or 0,
         sessions_here=here,
         sessions_elsewhere=elsewhere,
         marked=_number(connection, _MARKED, marker) > 0,
@@ -103,6 +101,32 @@ def _clustered(connection: Connection, *, mariadb: bool) -> bool:
         return any(str(value).upper() == "ON" for _, value in rows)
     members = _asked(connection, _GROUP)
     return members is not None and int(str(members[0][0])) > 0
+
+
+def _prepared(connection: Connection) -> int | None:
+    """How many XA transactions are prepared at this moment; None where the user may not ask.
+
+    `information_schema.innodb_trx` is no answer: it shows an old state for as long as anybody reads it more
+    often than every 0.1 s.
+    """
+    listed = _asked(connection, "XA RECOVER")
+    if listed is not None:
+        return len(listed)
+    # MySQL has a privilege for that list alone, which managed servers rarely give
+    status = _asked(connection, "SHOW ENGINE INNODB STATUS")
+    return None if status is None else prepared_in(str(status[0][2]))
+
+
+def prepared_in(status: str) -> int | None:
+    """Prepared transactions that no session has, in InnoDB's status; None if not all are in it. Pure.
+
+    One that a session has may be an ordinary commit under way.
+    """
+    if _CUT_SHORT in status:
+        return None
+    blocks = status.partition(_NEXT_SECTION)[0].split(_TRANSACTION)[1:]
+    parts = (block.partition("\n") for block in blocks)
+    return sum("ACTIVE (PREPARED)" in head and " thread id " not in rest for head, _, rest in parts)
 
 
 def _asked(connection: Connection, query: str) -> list[tuple[object, ...]] | None:
