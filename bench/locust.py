@@ -1,9 +1,10 @@
-"""The driver beside Locust: client CPU a transaction, of the same point SELECT, 8 clients each.
+"""The driver beside Locust and pgbench: client CPU a transaction, of the same point SELECT, 8 clients each.
 
 Run as `python -m bench.locust [--python P]`. Locust is no dependency of ours: `pip install --group bench`
 brings it, or `--python` names the interpreter of an environment that has it and psycopg. Both are closed
-loops of one process, and take turns on one server; the CPU is counted from when all clients are there. The
-aim: at least ten times less of it.
+loops of one process, and take turns on one server; the CPU is counted from when all clients are there, and
+pgbench's from its start. The aim: at least ten times less than Locust's. What pgbench uses, which does next
+to nothing but send and receive, says how much of that there is to be had.
 """
 
 from __future__ import annotations
@@ -61,16 +62,18 @@ def main() -> None:
         create_database(server.target, "bench")
         bench = Bench(server.target.on("bench"), given.seconds, CLIENTS, SCALE)
         bench.pgbench("-i", "-q", "-s", str(SCALE))
-        pairs = []
+        turns = []
         for _ in range(given.rounds):
-            mine = bench.ours(CASES[0], None)
-            pairs.append((theirs(bench, given.python), (mine.tps, mine.cpu_us)))
+            mine, least = bench.ours(CASES[0], None), bench.theirs(CASES[0], None)
+            turns.append((theirs(bench, given.python), (mine.tps, mine.cpu_us), (least.tps, least.cpu_us)))
         for place, label in enumerate(("transactions/s", "client CPU, us")):
-            both = [(a[place], b[place]) for a, b in pairs]
-            first, second = (statistics.median(side) for side in zip(*both, strict=True))
-            ratio = statistics.median(b / a for a, b in both)
+            values = [[side[place] for side in turn] for turn in turns]
+            peer, own, least = (statistics.median(side) for side in zip(*values, strict=True))
+            ratio = statistics.median(turn[1] / turn[0] for turn in values)
+            floor = statistics.median(turn[2] / turn[0] for turn in values)
             sys.stdout.write(
-                f"  {label:<18} locust {first:>10.1f}   rehearse {second:>10.1f}   ratio {ratio:.3f}\n"
+                f"  {label:<18} locust {peer:>10.1f}   rehearse {own:>10.1f}   pgbench {least:>10.1f}"
+                f"   rehearse/locust {ratio:.3f}   pgbench/locust {floor:.3f}\n"
             )
 
 

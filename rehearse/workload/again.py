@@ -14,6 +14,11 @@ class Retries:
         self._most = policy.attempts - 1 if policy else 0
         self._backoff_ns = policy.backoff_s * 1e9 if policy else 0.0
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether any error makes a transaction be sent again."""
+        return self._most > 0
+
     def pause_ns(self, session: Session, ending: Ending) -> int | None:
         """How long to wait before the session's transaction is sent again; None where it is not to be."""
         if ending.outcome is not Outcome.ERROR or ending.sqlstate not in self._sqlstates:

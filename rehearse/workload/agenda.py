@@ -113,6 +113,11 @@ class Agenda:
             due += bisect_right(times, until_ns)
         return due - bisect_right(self._chunks[0][0], self.due_ns - 1)
 
+    def draw_ahead(self) -> None:
+        """Draw the next chunk now, when there is time."""
+        if len(self._chunks) < 2:
+            self._draw()
+
     def _take_from_chunks(self) -> Iterator[tuple[int, int]]:
         while True:
             if not self._chunks:
@@ -127,7 +132,9 @@ class Agenda:
         """Chunks of due times and scripts; it ends where the schedule does."""
         if self._pacing.trace is not None:
             for due, scripts in repeated(self._pacing.trace):
-                yield (due + self._zero_ns).tolist(), scripts
+                for first in range(0, len(scripts), CHUNK):
+                    piece = slice(first, first + CHUNK)
+                    yield (due[piece] + self._zero_ns).tolist(), scripts[piece]
         elif self._pacing.steps or rate is not None:
             steps = self._pacing.steps or (RateStep(rate or 0.0),)
             yield from self._arriving(steps, seed, None)

@@ -7,14 +7,15 @@ one transaction sends, statement by statement, ready for libpq or, in envelopes,
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import repeat, tee
 from typing import TypeAlias
 
 import numpy as np
 
-from rehearse.engines.postgres.frames import Envelope, framed
+from rehearse.engines.postgres.frames import Envelope, framed, framed_numbers
 from rehearse.engines.postgres.wire import Execute, Value, to_literal, to_text
 from rehearse.workload.commands import Set, Sql
 from rehearse.workload.evaluate import Lots, draw_many
@@ -28,7 +29,7 @@ from rehearse.workload.script import Script
 # every byte of it
 Load: TypeAlias = "list[bytes | None] | bytes | None"
 Row: TypeAlias = tuple[Load, ...]
-_FIRST, _MOST, _MOST_FRESH = 16, 512, 32
+_FIRST, _MOST, _MOST_FRESH = 16, 1024, 32
 _MINUS = ord("-")
 
 
@@ -43,7 +44,7 @@ class Vector:
 
 # one variable's values over a block of transactions, as parameters (framed, if they go into envelopes) or as
 # literals
-Column: TypeAlias = "list[bytes | None] | list[bytes]"
+Column: TypeAlias = "Iterator[bytes | None] | Iterator[bytes]"
 
 
 class Blocks:
@@ -66,10 +67,14 @@ class Blocks:
         self._steps = [command for command in script.commands if isinstance(command, (Set, Sql))]
         self._vectors = vectorise(self._steps, variables, rng)
         self._interpreter = Interpreter(script.commands, Lots(rng))
-        self._sent = {name for command in self._steps if isinstance(command, Sql) for name in command.names}
-        self._constants = self._sent & variables.keys()
+        self._places = Counter(
+            name for command in self._steps if isinstance(command, Sql) for name in command.names
+        )
+        self._constants = self._places.keys() & variables.keys()
         self._takes_fresh = any(key.kind == FRESH for key in script.pool_keys)
         self._envelopes: Sequence[Envelope] | None = None
+        self._size = _FIRST
+        self._ahead: Iterator[Row | None] | None = None
 
     def rows(self, envelopes: Sequence[Envelope] | None = None) -> Iterator[Row | None]:
         """A row for each transaction, for ever; None where there is nothing to send. With `envelopes`, one
@@ -78,14 +83,28 @@ class Blocks:
         Blocks grow, so that a short run draws little ahead; those that take fresh rows stay small,
         because what is drawn ahead and not used is lost to other scripts.
         """
-        self._envelopes = envelopes
-        size, most = _FIRST, _MOST_FRESH if self._takes_fresh else _MOST
+        self._envelopes = envelopes  # at once: a block may be drawn ahead before the first row is taken
+        return self._endless()
+
+    def _endless(self) -> Iterator[Row | None]:
         while True:
             if self._vectors is None:
-                yield from (self._single() for _ in range(size))
-            else:
-                yield from self._block(size)
-            size = min(2 * size, most)
+                yield self._single()
+                continue
+            block, self._ahead = self._ahead or self._next_block(), None
+            yield from block
+
+    def draw_ahead(self) -> None:
+        """Draw the next block now, when there is time. Not where scripts draw from common pools: what each of
+        them gets must not depend on when there was time.
+        """
+        if self._ahead is None and self._vectors is not None and not self._script.pool_keys:
+            self._ahead = self._next_block()
+
+    def _next_block(self) -> Iterator[Row | None]:
+        size = self._size
+        self._size = min(2 * size, _MOST_FRESH if self._takes_fresh else _MOST)
+        return self._block(size)
 
     def _single(self) -> Row | None:
         variables: dict[str, Value] = dict(self._variables)
@@ -102,6 +121,9 @@ class Blocks:
         return self._envelopes[action.index].sealed([body])[0]
 
     def _block(self, size: int) -> Iterator[Row | None]:
+        """Numbers are drawn here, for the whole block; all that Python makes of them is made row by row, as
+        they are taken, so that no client has to wait while a block is written out.
+        """
         assert self._vectors is not None
         drawn: dict[tuple[str, str], Integers] = {}
         for key in self._script.pool_keys:
@@ -117,29 +139,40 @@ class Blocks:
         for step in self._steps:
             if isinstance(step, Sql):
                 envelope = self._envelopes[len(statements)] if self._envelopes else None
-                statements.append(self._loads(step, columns, count, envelope))
+                taken = [self._taken(name, columns) for name in step.names]
+                statements.append(self._loads(step, taken, count, envelope))
             elif isinstance(step.expression, Draw):
                 key = step.expression.key
                 rows = drawn[key.kind, key.table][:count].tolist()
-                columns[step.name] = self._texts([self._pools.column(key)[row] for row in rows])
+                columns[step.name] = self._texts(map(self._pools.column(key).__getitem__, rows))
             else:
                 numbers[step.name] = self._vectors[id(step)].make(numbers, count)
-                if step.name in self._sent:
+                if step.name in self._places:
                     columns[step.name] = self._numbers(numbers[step.name])
         return zip(*statements, strict=True)
 
+    def _taken(self, name: str, columns: dict[str, Column]) -> Column:
+        """A column for one place that it goes to; it stays for others, if there are any."""
+        if self._places[name] == 1:
+            return columns[name]
+        columns[name], column = tee(columns[name])
+        return column
+
     def _loads(
-        self, step: Sql, columns: Mapping[str, Column], count: int, envelope: Envelope | None
+        self, step: Sql, columns: Sequence[Column], count: int, envelope: Envelope | None
     ) -> Iterable[Load]:
-        sent = zip(*(columns[name] for name in step.names), strict=True)
+        if envelope is not None and not self._literal and len(columns) == 1:
+            (bodies,) = columns
+            return envelope.each(bodies)  # type: ignore[arg-type]  # framed: there is no None
+        sent = zip(*columns, strict=True)
         if self._literal:
             texts = self._written(step, sent, count)
-            return texts if envelope is None else envelope.sealed(texts)
+            return texts if envelope is None else envelope.each(texts)
         if envelope is None:
             return map(list, sent) if step.names else repeat(None, count)
         if not step.names:
             return repeat(envelope.sealed([b""])[0], count)
-        return envelope.sealed(map(b"".join, sent))
+        return envelope.each(map(b"".join, sent))
 
     @staticmethod
     def _written(step: Sql, sent: Iterable[tuple[bytes | None, ...]], count: int) -> Iterable[bytes]:
@@ -151,19 +184,24 @@ class Blocks:
         return map(template.__mod__, sent)
 
     def _numbers(self, values: Integers) -> Column:
-        texts = list(map(b"%d".__mod__, values.tolist()))
+        if self._envelopes is not None and not self._literal:
+            return framed_numbers(values.tolist())
+        texts = map(b"%d".__mod__, values.tolist())
         if self._literal:
-            return [b" " + text if text[0] == _MINUS else text for text in texts]
-        return texts if self._envelopes is None else list(map(framed, texts))
+            return (b" " + text if text[0] == _MINUS else text for text in texts)
+        return texts
 
-    def _texts(self, values: list[bytes | None]) -> Column:
+    def _texts(self, values: Iterator[bytes | None]) -> Column:
         if self._literal:
-            return [to_literal(value) for value in values]
-        return values if self._envelopes is None else list(map(framed, values))
+            return map(to_literal, values)
+        return values if self._envelopes is None else map(framed, values)
 
     def _constant(self, name: str, count: int) -> Column:
         value = self._variables[name]
-        return [to_literal(value)] * count if self._literal else self._texts([to_text(value)]) * count
+        if self._literal:
+            return repeat(to_literal(value), count)
+        text = to_text(value)
+        return repeat(text if self._envelopes is None else framed(text), count)
 
 
 def vectorise(

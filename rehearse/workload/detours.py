@@ -92,12 +92,17 @@ class Detours(ABC):
             return self._follow(session, self._perform(session))
         return self._follow(session, self._settle(session, Ending(Outcome.SKIPPED)))
 
-    def _perform(self, session: Session) -> Task:
-        """A transaction by the interpreter."""
+    def _perform(self, session: Session, *, again: bool = False) -> Task:
+        """A transaction by the interpreter; `again` with the values that it drew before."""
         program = self._programs[session.script]
         if program.settings:
             yield from session.have(program.settings)
-        performance = program.interpreter.perform(session.variables, self._pools.transaction())
+        if again and session.tape is not None:
+            session.tape.rewind()
+        else:
+            session.tape = program.interpreter.tape() if self.retries.are_wanted else None
+            session.draw = self._pools.transaction()
+        performance = program.interpreter.perform(session.variables, session.draw, session.tape)
         return (yield from session.perform(performance))
 
     def _again(self, session: Session, ending: Ending, pause_ns: int) -> Task:
@@ -109,7 +114,7 @@ class Detours(ABC):
         yield clock() + pause_ns
         if session.row and not session.unfit:
             return _RESEND
-        return (yield from self._perform(session))
+        return (yield from self._perform(session, again=not session.row))
 
     def _lose(self, session: Session) -> None:
         """The connection broke, on the fast path or while it was idle."""

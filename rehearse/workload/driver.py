@@ -160,6 +160,11 @@ class Driver:
             scaled = share_of_pacing(Pacing(steps=steps), place, self._processes, self._share(place))
             worker.tell(Change(at_ns, scaled.steps))
 
+    @property
+    def zero_ns(self) -> int:
+        """Time zero (monotonic ns), once it is known."""
+        return self._zero_ns
+
     def live(self) -> LiveTraffic:
         """Where the traffic stands, to within a few milliseconds. Costs microseconds."""
         pages = [worker.page for worker in self._workers]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from rehearse.workload.expression import (
 
 Number = int | float
 _BUFFERED = 256
+_INTEGER = re.compile(r"[-+]?[0-9]+")
 
 
 class EvaluationError(ValueError):
@@ -67,6 +69,32 @@ class Lots:
         return ahead.pop()
 
 
+class Tape:
+    """The draws of one transaction, so that it can be tried again with the same: after `rewind`, each draw
+    with the same bounds and parameter has the value that it had before, in their order.
+    """
+
+    __slots__ = ("_drawn", "_lots", "_places")
+
+    def __init__(self, lots: Lots) -> None:
+        self._lots = lots
+        self._drawn: dict[tuple[str, int, int, float], list[int]] = {}
+        self._places: dict[tuple[str, int, int, float], int] = {}
+
+    def draw(self, kind: str, low: int, high: int, parameter: float) -> int:
+        """One integer of the distribution `kind`. Raises DrawError."""
+        key = (kind, low, high, parameter)
+        values, place = self._drawn.setdefault(key, []), self._places.get(key, 0)
+        if place == len(values):
+            values.append(self._lots.draw(kind, low, high, parameter))
+        self._places[key] = place + 1
+        return values[place]
+
+    def rewind(self) -> None:
+        """The transaction begins anew."""
+        self._places.clear()
+
+
 def draw_many(
     rng: np.random.Generator, kind: str, low: int, high: int, parameter: float, count: int
 ) -> lots.Integers:
@@ -86,7 +114,7 @@ class Scope:
     """What an expression sees: variables, lots to draw, and the pools' rows of this transaction."""
 
     variables: dict[str, Value]
-    lots: Lots
+    lots: Lots | Tape
     draw: Callable[[PoolKey], bytes | None] = field(default=_no_pools)
 
 
@@ -99,20 +127,18 @@ def from_text(value: bytes) -> int | float | bool | None:
     word = text.lower()
     if word == "null":
         return None
-    if word in {"true", "t", "yes", "on"}:
+    if word and ("true".startswith(word) or "yes".startswith(word) or word == "on"):
         return True
-    if word in {"false", "f", "no", "off"}:
+    if word and ("false".startswith(word) or "no".startswith(word) or word in {"off", "of"}):
         return False
+    if _INTEGER.fullmatch(text):
+        return _checked_integer(int(text))
     try:
-        number = int(text)
-        if INT_MIN <= number <= INT_MAX:
-            return number
+        if "_" not in text:  # which Python would allow
+            return float(text)
     except ValueError:
         pass
-    try:
-        return float(text)
-    except ValueError:
-        raise EvaluationError("a text that is no number stands where a number is needed") from None
+    raise EvaluationError("a text that is no number stands where a number is needed")
 
 
 def truth(value: Value) -> bool:
@@ -137,7 +163,12 @@ def _(expression: Const) -> Evaluator:
 @compile_expression.register
 def _(expression: Var) -> Evaluator:
     name = expression.name
-    return lambda scope: scope.variables.get(name)
+
+    def read(scope: Scope) -> Value:
+        value = scope.variables.get(name)
+        return None if isinstance(value, bytes) and value.lower() == b"null" else value
+
+    return read
 
 
 @compile_expression.register

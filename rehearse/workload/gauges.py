@@ -11,8 +11,10 @@ from rehearse.workload.page import SLOT_NS, Field, Page
 from rehearse.workload.session import Session
 from rehearse.workload.spool import Recorder
 
-_EVERY_NS = 3_000_000
+_EVERY_NS, _LATEST_NS = 2_000_000, 4_000_000
 _PIECE_EVERY_NS = 2_000_000_000
+_FINISHED = frozenset({Outcome.OK, Outcome.ERROR})
+_FAILED = frozenset({Outcome.ERROR, Outcome.CONNECTION_LOST})
 
 
 class Gauges:
@@ -23,10 +25,10 @@ class Gauges:
         self._recorder = recorder
         self._agenda = agenda
         self._sessions = sessions
-        self._outcomes = [0] * len(Outcome)
+        self._odd = self._failed = self._skipped = self._retried = 0
         self._reconnects = self._peak_queue = self._next_slot_ns = 0
         self._next_piece_ns = NEVER
-        self.next_ns = 0  # when `publish` is due again
+        self.next_ns = self.latest_ns = 0  # when `publish` is due again, and when it cannot wait any longer
         recorder.on_chunk = lambda packed: page.add_samples(time.monotonic_ns(), packed)
 
     def start(self, zero_ns: int) -> None:
@@ -37,7 +39,10 @@ class Gauges:
 
     def count(self, outcome: Outcome) -> None:
         """A transaction that did not just end well."""
-        self._outcomes[outcome] += 1
+        self._odd += outcome not in _FINISHED
+        self._failed += outcome in _FAILED
+        self._skipped += outcome is Outcome.SKIPPED
+        self._retried += outcome is Outcome.RETRIED
 
     def count_reconnect(self) -> None:
         """A connection was lost."""
@@ -46,26 +51,25 @@ class Gauges:
     @property
     def in_flight(self) -> int:
         """Transactions that were begun and have not ended."""
-        return self._agenda.taken - self._recorder.count + self._outcomes[Outcome.RETRIED]
+        return self._agenda.taken - self._recorder.count + self._retried
 
     def publish(self, now: int) -> None:
         """Bring the page up to date."""
-        outcomes, words = self._outcomes, self._page.words
-        queued = self._agenda.queued(now)
+        queued, taken, ended = self._agenda.queued(now), self._agenda.taken, self._recorder.count
         self._peak_queue = max(self._peak_queue, queued)
         oldest = min([session.started_ns for session in self._sessions])
-        odd = outcomes[Outcome.CONNECTION_LOST] + outcomes[Outcome.SKIPPED] + outcomes[Outcome.UNFINISHED]
-        odd += outcomes[Outcome.RETRIED]
-        words[Field.DUE] = self._agenda.taken + queued
-        words[Field.FINISHED] = self._recorder.count - odd
-        words[Field.FAILED] = outcomes[Outcome.ERROR] + outcomes[Outcome.CONNECTION_LOST]
-        words[Field.IN_FLIGHT] = self.in_flight
-        words[Field.QUEUED] = queued
-        words[Field.OLDEST_NS] = 0 if oldest == NEVER else oldest
-        words[Field.PEAK_QUEUE] = self._peak_queue
-        words[Field.SKIPPED] = outcomes[Outcome.SKIPPED]
-        words[Field.RECONNECTS] = self._reconnects
-        self.next_ns = now + _EVERY_NS
+        self._page.show(
+            taken + queued,
+            ended - self._odd,
+            self._failed,
+            taken - ended + self._retried,
+            queued,
+            0 if oldest == NEVER else oldest,
+            self._peak_queue,
+            self._skipped,
+            self._reconnects,
+        )
+        self.next_ns, self.latest_ns = now + _EVERY_NS, now + _LATEST_NS
         if now >= self._next_slot_ns:
             self._next_slot_ns = now + SLOT_NS // 2
             self._publish_more()

@@ -27,6 +27,7 @@ from rehearse.workload.evaluate import (
     ExhaustedError,
     Lots,
     Scope,
+    Tape,
     compile_expression,
     from_text,
     truth,
@@ -74,12 +75,21 @@ class Interpreter:
         self._lots = lots
         self._compiled: dict[int, Callable[[Scope], Value]] = {}
 
-    def perform(self, variables: dict[str, Value], draw: Callable[[PoolKey], bytes | None]) -> Performance:
+    def tape(self) -> Tape:
+        """For a transaction that may have to be performed again with the same draws."""
+        return Tape(self._lots)
+
+    def perform(
+        self,
+        variables: dict[str, Value],
+        draw: Callable[[PoolKey], bytes | None],
+        tape: Tape | None = None,
+    ) -> Performance:
         """One transaction. `variables` are the client's, and keep what is set in them.
 
         Raises CaptureError and UnsendableError.
         """
-        yield from self._run(self._commands, Scope(variables, self._lots, draw))
+        yield from self._run(self._commands, Scope(variables, tape or self._lots, draw))
 
     def evaluate(self, command: Command, expression: Expression, scope: Scope) -> Value:
         """The value of an expression of `command`. Raises UnsendableError."""

@@ -28,6 +28,7 @@ from rehearse.workload.spool import NO_SQLSTATE, rest_of_good
 
 _TUPLES_OK, _FATAL = int(pq.ExecStatus.TUPLES_OK), int(pq.ExecStatus.FATAL_ERROR)
 _READ_BYTES = 16_384
+_ROOM_NS = 150_000  # drawing a block takes about as long, from code that the processor has forgotten
 _CANCEL_PATIENCE_S = 2.0
 _ENDINGS = 4  # known of each statement; one that has more of them is read whole
 
@@ -46,7 +47,7 @@ class Loop(Detours):
             session.task = session.open(self._conninfo, strict=True)
             self._go_on(session)
         while len(self._free) < len(self._sessions):
-            for fd, mask in self._poller.wait(0, NEVER, len(self._sessions)):
+            for fd, mask in self._poller.wait(NEVER, len(self._sessions)):
                 self._other_event(self._poller.by_fd[fd], mask)
         self._starting = False
         self._choose_path()
@@ -72,7 +73,7 @@ class Loop(Detours):
             session.task = session.learn(statements)
             self._go_on(session)
         while len(self._free) < len(self._sessions):
-            for fd, mask in poller.wait(clock(), NEVER, len(self._sessions)):
+            for fd, mask in poller.wait(NEVER, len(self._sessions)):
                 self._other_event(poller.by_fd[fd], mask)
             for sleeper in poller.awake(clock()):
                 self._go_on(sleeper)
@@ -105,14 +106,15 @@ class Loop(Detours):
             now = clock()
             while free and agenda.due_ns <= now:
                 self._next(free.popleft(), now)
+                now = clock()
             if now >= gauges.next_ns:
-                gauges.publish(now)
+                self._do_chores(now)
             if now >= poller.alarm_ns:
                 for sleeper in poller.awake(now):
                     self._go_on(sleeper)
             if self._is_over(now):
                 return
-            for fd, mask in wait(now, agenda.due_ns if free else NEVER, most):
+            for fd, mask in wait(agenda.due_ns if free else NEVER, most):
                 session = by_fd.get(fd)
                 if session is None:
                     on_control(fd)
@@ -207,11 +209,11 @@ class Loop(Detours):
             session.scheduled_ns = agenda.due_ns or now  # in a closed loop, due as soon as free
             session.script = script = agenda.script
             session.started_ns = now
-            agenda.take()
             rows = self._rows[script]
             row = None if rows is None or session.unfit else next(rows)
             if row is None:
                 session.fast = False
+                agenda.take()
                 if self._begin_slowly(session, script):
                     return
                 continue
@@ -226,7 +228,9 @@ class Loop(Detours):
             session.fast = True
             if session.direct:
                 self._write(session, row[0])  # type: ignore[arg-type]  # in its envelope
+                agenda.take()  # only now: it may have to draw more
                 return
+            agenda.take()
             try:
                 session.send(heads[0], row[0])
                 if session.flush():
@@ -250,6 +254,18 @@ class Loop(Detours):
             session.unsent = message[sent:]
             self._poller.watch(session, IN | OUT)
 
+    def _do_chores(self, now: int) -> None:
+        """Whatever can wait, while nobody is due for a while; the page, in any case before it is too old."""
+        if self._agenda.due_ns - now <= _ROOM_NS:
+            if now >= self._gauges.latest_ns:
+                self._gauges.publish(now)
+            return
+        self._gauges.publish(now)
+        self._agenda.draw_ahead()
+        for program in self._programs:
+            if program.blocks is not None:
+                program.blocks.draw_ahead()
+
     # -- everything else -----------------------------------------------------------------------------
 
     def _understand(self, session: Session, data: bytes) -> bool:
@@ -264,7 +280,7 @@ class Loop(Detours):
             return False
         if not answer.status:
             return False
-        session.answer = None
+        session.answer = answer.sequel
         if answer.failure is not None:
             session.failure, session.status = answer.failure, answer.status
             self._fail(session)

@@ -8,8 +8,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rehearse.workload.permutation import permuted
+
 Integers: TypeAlias = NDArray[np.int64]
 _MASK = 2**64 - 1
+_LARGEST = 2**63 - 2**10  # of the doubles that fit into 64 bits
 
 
 class DrawError(ValueError):
@@ -58,7 +61,7 @@ def zipfian(rng: np.random.Generator, low: int, high: int, parameter: float, cou
         drawn, accepted = _zipf_attempt(rng.random(missing.size), high - low + 1, parameter)
         ranks[missing[accepted]] = drawn[accepted]
         missing = missing[~accepted]
-    return ranks + (low - 1)
+    return ranks - 1 + low
 
 
 def _zipf_attempt(
@@ -75,7 +78,7 @@ def _zipf_attempt(
     last = area(np.array([size + 0.5]))[0]
     drawn = last + chance * (first - last)
     x = np.exp(np.log1p(np.maximum(drawn * power, np.nextafter(-1, 0))) / power)
-    rank = np.clip(np.floor(x + 0.5), 1, size)
+    rank = np.clip(np.floor(x + 0.5), 1, min(size, _LARGEST))
     accepted = drawn >= area(rank + 0.5) - np.exp(-parameter * np.log(rank))
     return rank.astype(np.int64), accepted
 
@@ -99,29 +102,16 @@ def hash_fnv1a(value: int, seed: int) -> int:
 
 
 def permute(value: int, size: int, seed: int) -> int:
-    """Where `value` (modulo `size`) goes in a pseudo-random permutation of 0 .. size - 1.
-
-    A Feistel network over the next even number of bits, walked until it lands inside: a bijection for
-    every size and seed. It is not pgbench's own permutation, whose values the manual leaves open.
-    """
+    """Where `value` (modulo `size`) goes in a pseudo-random permutation of 0 .. size - 1."""
     if size <= 0:
         raise DrawError(f"the size for permute must be greater than 0, not {size}")
-    half = max(1, -(-(size - 1).bit_length() // 2))
-    mask = (1 << half) - 1
-    place = value % size
-    while True:
-        left, right = place >> half, place & mask
-        for turn in range(6):
-            left, right = right, left ^ (hash_murmur2(right * 8 + turn, seed) >> 7 & mask)
-        place = left << half | right
-        if place < size:
-            return place
+    return permuted(value, size, seed)
 
 
 def _spread(place: NDArray[np.float64], low: int, high: int) -> Integers:
     """Numbers in [0, 1) to integers from `low` to `high`; the last rounding may touch the edge."""
     size = high - low + 1
-    return np.minimum((place * size).astype(np.int64), size - 1) + low
+    return np.minimum(np.minimum(place * size, _LARGEST).astype(np.int64), size - 1) + low
 
 
 def _check_bounds(low: int, high: int) -> None:

@@ -15,9 +15,10 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from rehearse.engines.postgres import frames, wire
 from rehearse.engines.postgres.wire import Execute, Failure, Rows, Value, Wait
-from rehearse.model.workload import Outcome, Protocol
+from rehearse.model.workload import Outcome, PoolKey, Protocol
 from rehearse.workload.bulk import Row
 from rehearse.workload.commands import PipelineStep
+from rehearse.workload.evaluate import Tape
 from rehearse.workload.interpret import CaptureError, Pause, Performance, UnsendableError
 
 NEVER: Final = 2**62
@@ -69,11 +70,11 @@ class Session:
     """
 
     __slots__ = (
-        "alarm", "answer", "connecting", "consume_input", "direct", "endings", "failure", "fast", "fd",
-        "flush", "free_since_ns", "get_result", "has_settings", "heads", "is_busy", "last_step", "number",
-        "open_to_us", "pg", "pipe", "prepared", "protocol", "rest", "retried_ns", "retries", "row",
+        "alarm", "answer", "connecting", "consume_input", "direct", "draw", "endings", "failure", "fast",
+        "fd", "flush", "free_since_ns", "get_result", "has_settings", "heads", "is_busy", "last_step",
+        "number", "open_to_us", "pg", "pipe", "prepared", "protocol", "rest", "retried_ns", "retries", "row",
         "scheduled_ns", "script", "send", "settings", "started_ns", "statements", "status", "step",
-        "syncs", "task", "unfit", "unsent", "variables", "watching",
+        "syncs", "tape", "task", "unfit", "unsent", "variables", "watching",
     )  # fmt: skip
 
     pg: PGconn
@@ -82,6 +83,7 @@ class Session:
     get_result: Callable[[], PGresult | None]
     flush: Callable[[], int]
     send: Callable[..., None]
+    draw: Callable[[PoolKey], bytes | None]  # the rows of the interpreter's transaction
 
     def __init__(
         self, number: int, protocol: Protocol, statements: Statements, variables: dict[str, Value]
@@ -90,6 +92,7 @@ class Session:
         self.protocol = protocol
         self.statements = statements
         self.variables = variables
+        self.tape: Tape | None = None  # the interpreter's draws, where it may be tried again
         self.unfit = 0
         self.retries = self.retried_ns = 0  # how often the transaction that was due then was sent again
         self.settings = b""  # the SQL that set the time-outs in force

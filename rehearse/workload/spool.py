@@ -10,6 +10,7 @@ import queue
 import struct
 import threading
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ DTYPE = np.dtype(
 )
 NO_SQLSTATE = -1
 _CHUNK_RECORDS = 16_384
+_SPARE = 4  # chunks; what a disk that stalled has made wait beyond that is given back
 _DIGITS = 36
 
 
@@ -51,11 +53,13 @@ class Recorder:
         self._pieces = 0
         self._limit = _CHUNK_RECORDS * RECORD.size
         self._buffer = bytearray(self._limit)
+        # written, to be filled again: memory that is new costs a pause for every page of it
+        self._spare = deque([bytearray(self._limit)], maxlen=_SPARE)
         self._used = 0
         self._seen = 0
         self._handed_over = 0
         self._error: OSError | None = None
-        self._queue: queue.SimpleQueue[tuple[int, memoryview] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, bytearray, int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_pieces, name="spool", daemon=True)
         self._thread.start()
         self.on_chunk: Callable[[memoryview], None] = lambda _packed: None
@@ -122,10 +126,10 @@ class Recorder:
         """Hand over what there is."""
         self.look()
         if self._used:
-            self._queue.put((self._pieces, memoryview(self._buffer)[: self._used]))
+            self._queue.put((self._pieces, self._buffer, self._used))
             self._pieces += 1
             self._handed_over += self._used // RECORD.size
-            self._buffer = bytearray(self._limit)
+            self._buffer = self._spare.popleft() if self._spare else bytearray(self._limit)
             self._used = self._seen = 0
 
     def close(self) -> None:
@@ -138,15 +142,16 @@ class Recorder:
 
     def _write_pieces(self) -> None:
         while (item := self._queue.get()) is not None:
-            number, records = item
+            number, buffer, used = item
             path = self._spool / f"worker-{self._worker:03d}-{number:07d}.samples"
             try:
                 draft = path.with_suffix(".part")
-                draft.write_bytes(records)
+                draft.write_bytes(memoryview(buffer)[:used])
                 draft.replace(path)
             except OSError as error:
                 self._error = error
                 return
+            self._spare.append(buffer)
 
 
 def rest_of_good(script: int) -> tuple[bytes, bytes]:

@@ -29,6 +29,7 @@ from rehearse.workload.interpret import Interpreter
 from rehearse.workload.job import Change, Go, Job, Ready, Refused, Stop, receive, send
 from rehearse.workload.loop import Loop
 from rehearse.workload.page import Page
+from rehearse.workload.poller import sharpen_timers
 from rehearse.workload.pools import Pools
 from rehearse.workload.session import PrepareError, Session, statement_name
 from rehearse.workload.settings import command_for, common, with_timeouts
@@ -81,6 +82,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.disable()  # nothing here makes cycles, and a collection is a pause for every client
+        sharpen_timers()
         send(answers, Ready())
         go = receive(_STDIN)
         if not isinstance(go, Go):

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +66,27 @@ def halted(server: Server) -> Iterator[None]:
     """All processes of the server stand still."""
     assert server.pid is not None
     main = psutil.Process(server.pid)
-    processes = [main, *main.children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
+    main.suspend()  # first, so that it starts no more of them
+    children = main.children(recursive=True)
+    for process in children:
+        with suppress(psutil.NoSuchProcess):  # somebody who was about to leave
+            process.suspend()
     try:
         yield
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGCONT)
+        for process in (*children, main):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def workers_of(parent: psutil.Process) -> list[psutil.Process]:
+    """The driver's processes under `parent` that run."""
+    found = []
+    for process in parent.children():
+        with suppress(psutil.NoSuchProcess):  # which a zombie is as well
+            if "rehearse.workload.worker" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def test_traffic_goes_on_after_the_server_was_killed_and_came_back(
@@ -118,7 +131,7 @@ def test_a_server_that_accepts_and_does_not_answer_is_an_environment_failure(
     driver = traffic(target, tmp_path)
     with halted(own_server), pytest.raises(EnvironmentFailure, match="does not answer"):
         driver.start(1.5)
-    assert not [p for p in psutil.Process().children() if "rehearse.workload.worker" in p.cmdline()]
+    assert not workers_of(psutil.Process())
 
 
 def test_the_end_does_not_wait_for_a_server_that_stands_still(
@@ -129,7 +142,8 @@ def test_the_end_does_not_wait_for_a_server_that_stands_still(
         driver.start()
         until(lambda: driver.live().finished > 20)
         with halted(own_server):
-            until(lambda: driver.live().in_flight >= LOAD.clients)
+            # more than could be served by answers that were on their way when the server was halted
+            until(lambda: driver.live().queued >= LOAD.clients)
             samples = driver.stop(0.2)
     finally:
         driver.abort()
@@ -143,7 +157,7 @@ def test_a_worker_that_was_killed_is_an_environment_failure(target: Target, tmp_
     driver = traffic(target, tmp_path)
     try:
         driver.start()
-        workers = [p for p in psutil.Process().children() if "rehearse.workload.worker" in p.cmdline()]
+        workers = workers_of(psutil.Process())
         os.kill(workers[0].pid, signal.SIGKILL)
         with pytest.raises(EnvironmentFailure, match="died"):
             driver.stop(PATIENCE_S)
@@ -174,11 +188,13 @@ target = Target(
 script = parse_script(ScriptSource("s", {READ!r}))
 driver = Driver(target, [script], [], WorkloadSpec(clients=4, processes=2), 1, Path({str(tmp_path)!r}))
 driver.start()
+while driver.live().finished < 20:
+    time.sleep(0.01)
 print("started", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
     arguments = [sys.executable, "-c", program, password_of(target)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"started\n"
         yield process
@@ -194,9 +210,8 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def test_killing_the_parent_leaves_no_worker(conductor: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    workers = psutil.Process(conductor.pid).children()
+    workers = workers_of(psutil.Process(conductor.pid))
     assert len(workers) == 2
-    time.sleep(0.3)
     os.kill(conductor.pid, signal.SIGKILL)
     until(lambda: not any(map(_runs, workers)))
     assert list(tmp_path.glob("*.samples"))  # and what was measured is kept
@@ -206,11 +221,11 @@ def test_an_aborted_run_leaves_nothing_and_tells_nobody_the_password(target: Tar
     threads = threading.active_count()
     driver = traffic(target, tmp_path)
     driver.start()
-    workers = [p for p in psutil.Process().children() if "rehearse.workload.worker" in p.cmdline()]
+    workers = workers_of(psutil.Process())
     seen = [(" ".join(worker.cmdline()), str(worker.environ())) for worker in workers]
     driver.abort()
     driver.abort()
     assert len(seen) == LOAD.processes
     assert not any(password_of(target) in text for texts in seen for text in texts)
-    assert threading.active_count() == threads
-    assert not [p for p in psutil.Process().children() if "rehearse.workload.worker" in p.cmdline()]
+    assert threading.active_count() <= threads
+    assert not workers_of(psutil.Process())

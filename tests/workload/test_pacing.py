@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rehearse.model.workload import Arrivals, Pacing, RateStep, Trace
-from rehearse.scenario.pacing import as_steps, check_steps, parse_retry
+from rehearse.scenario.pacing import as_steps, check_steps, parse_rate, parse_retry
 from rehearse.scenario.trace import parse_trace
 from rehearse.scenario.values import RefusedError
 from rehearse.workload.agenda import NEVER, Agenda
@@ -186,6 +186,24 @@ def test_steps_that_make_no_sense(steps: tuple[RateStep, ...], what: str) -> Non
 def test_a_trace_that_is_wrong_is_told_by_its_line(text: str, what: str) -> None:
     with pytest.raises(RefusedError, match=what):
         parse_trace(text, "t.csv", ("a", "b"))
+
+
+def test_rates_of_a_command_line() -> None:
+    assert parse_rate("0.5") == (RateStep(0.5),)
+    assert parse_rate("closed-loop") == ()
+    assert parse_rate("200 until 10s, to 1000 until 30s, 400") == UP_AND_DOWN
+    for wrong, what in (
+        ("fast", "`fast`, which is no rate"),
+        ("200 for 10s", "`200 for 10s`, which is no rate"),
+        ("-5", "must be from 0 to 1000000, not -5"),
+        ("nan", "not nan"),
+        ("5, 6", "every step but the last"),
+        ("5 until 3s, 6 until 2s", "later times"),
+        ("5 until 3s, 0", "must not end with a rate of 0"),
+        ("5 until soon, 6", "must be a duration"),
+    ):
+        with pytest.raises(RefusedError, match=what):
+            parse_rate(wrong)
 
 
 def test_retry_policies_by_name() -> None:

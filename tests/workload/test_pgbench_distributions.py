@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rehearse.model.target import Target
+from rehearse.provision import Server
 from rehearse.workload.evaluate import draw_many
 from tests.workload.test_like_pgbench import pgbench
 
@@ -24,11 +24,11 @@ COUNT = 6000
 
 
 @pytest.fixture
-def theirs(database: Target, tmp_path: Path) -> dict[str, list[int]]:
+def theirs(server: Server, tmp_path: Path) -> dict[str, list[int]]:
     lines = [f"\\set x debug({text})\n" * 500 for text, _ in DRAWS.values()]
     path = tmp_path / "draws.sql"
     path.write_text("".join(lines) + "select 1;\n")
-    shown = pgbench(database, "-f", str(path), "-t", str(COUNT // 500), "--random-seed=7").stderr
+    shown = pgbench(server.target, "-f", str(path), "-t", str(COUNT // 500), "--random-seed=7").stderr
     found = defaultdict(list)
     for command, value in re.findall(r"^debug\(script=0,command=(\d+)\): int (\d+)$", shown, re.MULTILINE):
         found[list(DRAWS)[(int(command) - 1) // 500]].append(int(value))

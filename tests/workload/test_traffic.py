@@ -17,8 +17,11 @@ def test_a_report_on_real_traffic(database: Target) -> None:
     script = parse_script(ScriptSource("s", "\\set n random(0, 3)\nselect 1 / :n;"))
     report = run_traffic(database, [script], clients=4, seconds=1.0, rate=300, processes=2)
     assert report.errors == {"22012": report.failed}
-    assert report.tps == pytest.approx(300 * 3 / 4, rel=0.3)
-    assert report.transactions + report.failed == pytest.approx(300, rel=0.25)
+    ended = report.transactions + report.failed
+    assert ended > 200  # as many as were due, however long the last of them took
+    assert report.failed / ended == pytest.approx(1 / 4, abs=0.1)
+    assert report.seconds >= 1.0
+    assert report.tps == pytest.approx(report.transactions / report.seconds)
     latency = report.latency_ms
     assert 0 < (latency["p50"] or 0) <= (latency["p99"] or 0) <= (latency["max"] or 0)
     assert 0 < (report.schedule_lag_ms["avg"] or 0) <= (report.schedule_lag_ms["max"] or 0)

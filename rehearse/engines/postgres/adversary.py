@@ -29,6 +29,7 @@ from rehearse.model.relation import Relation
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CHECK_S = 0.05
+_LATE_S = 10.0  # how much longer than it is to last a VACUUM may take until it is seen to hold its lock
 
 _TABLES = """
 SELECT n.nspname, c.relname
@@ -151,7 +152,7 @@ def _guard(hold: Hold, watcher: Connection, over: threading.Event, done: threadi
     """Tell when the VACUUM has its lock, and cancel it when its time is over or when somebody has waited
     behind it for as long as an autovacuum worker lets them. Until it is `done`: it may be between two rounds.
     """
-    until = time.monotonic() + hold.duration_s
+    until = time.monotonic() + hold.duration_s + _LATE_S
     pid = hold.connection.info.backend_pid
     taken = False
     while not done.wait(_CHECK_S):
@@ -160,6 +161,7 @@ def _guard(hold: Hold, watcher: Connection, over: threading.Event, done: threadi
             if holds and not taken:
                 taken = True
                 hold.taken()
+                until = time.monotonic() + hold.duration_s
             if has_to_go or time.monotonic() >= until:
                 over.set()
             if over.is_set():

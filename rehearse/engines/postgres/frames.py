@@ -11,7 +11,7 @@ libpq has sent on them is unanswered.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from psycopg.pq.abc import PGconn
@@ -49,8 +49,13 @@ class Envelope(dict[int, bytes]):
 
     def sealed(self, bodies: Iterable[bytes]) -> list[bytes]:
         """Whole messages, to be sent as they are. A body is framed parameters, or a text."""
+        return list(self.each(bodies))
+
+    def each(self, bodies: Iterable[bytes]) -> Iterator[bytes]:
+        """The same, one by one as they are taken."""
         closing = self.closing
-        return [self[len(body)] + body + closing for body in bodies]
+        for body in bodies:
+            yield self[len(body)] + body + closing
 
 
 def prepared(name: bytes, parameters: int) -> Envelope:
@@ -77,6 +82,14 @@ def framed(value: bytes | None) -> bytes:
     return (_LENGTHS[size] if size < 256 else _LENGTH.pack(size)) + value
 
 
+def framed_numbers(values: Iterable[int]) -> Iterator[bytes]:
+    """The same of many integers, one by one as they are taken."""
+    lengths = _LENGTHS
+    for value in values:
+        text = b"%d" % value
+        yield lengths[len(text)] + text
+
+
 def is_open_to_us(connection: PGconn) -> bool:
     """Whether what is written to the connection's socket is what the server reads."""
     if connection.ssl_in_use:
@@ -94,19 +107,31 @@ class Answer:
     (texts have no zeros, and no length is of that order). Empty where a look at the end would not do.
     """
 
-    __slots__ = ("_completed", "_rest", "ending", "failure", "status")
+    __slots__ = ("_completed", "_farewell", "_rest", "ending", "failure", "status")
 
     def __init__(self) -> None:
         self.status = 0
         self.failure: Failure | None = None
         self.ending = b""
         self._completed = b""
+        self._farewell: Failure | None = None
         self._rest = bytearray()
 
     @property
     def is_between_messages(self) -> bool:
         """Whether what came were whole messages."""
         return not self._rest
+
+    @property
+    def sequel(self) -> Answer | None:
+        """What came after the answer's end, None where that is nothing: a server that ends the session says
+        so unasked, and that may come in one piece with the answer before it.
+        """
+        if self._farewell is None and self.is_between_messages:
+            return None
+        sequel = Answer()
+        sequel.failure, sequel._rest = self._farewell, self._rest
+        return sequel
 
     def feed(self, data: bytes) -> None:
         """Some more bytes. WireError where a message is of no kind that may come."""
@@ -126,7 +151,9 @@ class Answer:
         del rest[:place]
 
     def _take(self, kind: bytes, message: bytes) -> None:
-        if kind == b"E":
+        if kind == b"E" and self.status:
+            self._farewell = _failure(message[_HEADER.size :])
+        elif kind == b"E":
             self.failure = self.failure or _failure(message[_HEADER.size :])
         elif kind == b"Z":
             self.status = message[_HEADER.size]

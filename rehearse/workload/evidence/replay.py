@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import heapq
 import select
 import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,11 +21,14 @@ from rehearse.engines.postgres.wire import READ, Answer, Wait, answer, connectin
 from rehearse.errors import InputError, ServerLostError
 from rehearse.model.target import Target
 from rehearse.workload.evidence.trace import Event, TraceFacts, read_trace
+from rehearse.workload.punctual import punctual
 
 _AHEAD_NS: Final = 1_000_000_000  # how long before its first statement a session connects
 _LEAD_NS: Final = 20_000_000
 _LONGEST_S: Final = 0.05
 _PARKED: Final = 2**62
+_HANDSHAKE_NS: Final = 3_000_000  # that a step of connecting may take: a password is hashed 4096 times
+_URGENT_NS: Final = 300_000_000  # so long before its first statement, a session connects come what may
 _LOST = (ConnectionError, OperationalError)
 
 
@@ -67,16 +69,10 @@ def replay(target: Target, path: Path, *, speed: float = 1.0) -> ReplayReport:
     if not speed > 0:
         raise InputError(f"a speed of {speed:g} is no speed", "1 is as it happened, 2 twice as fast")
     facts, events = read_trace(path)
-    gc.collect()
-    gc.freeze()  # what is here by now is not looked through again while the clock runs
-    player = _Player(conninfo(target, "rehearse-traffic").encode(), events, speed)
-    try:
+    with closing(_Player(conninfo(target, "rehearse-traffic").encode(), events, speed)) as player, punctual():
         begun_ns = time.monotonic_ns()
         player.run()
         return _report(facts, player.score, speed, (time.monotonic_ns() - begun_ns) / 1e9)
-    finally:
-        player.close()
-        gc.unfreeze()
 
 
 def _report(facts: TraceFacts, score: _Score, speed: float, seconds: float) -> ReplayReport:
@@ -115,6 +111,7 @@ class _Session:
         self.fd = -1
         self.connecting = False
         self.error = ""
+        self.is_ahead = True  # nothing of it is due yet
         self._prepared: dict[str, str] = {}
         self._broken = -1  # the transaction that the connection broke in
         self.task = self._life()
@@ -125,6 +122,7 @@ class _Session:
             yield from self._prepare_ahead()
         except _LOST:
             self.hang_up()  # the first statement tries again
+        self.is_ahead = False
         while True:
             while not self.queue or not self.start_ns:
                 yield _PARKED
@@ -224,6 +222,7 @@ class _Player:
         self._by_fd: dict[int, _Session] = {}
         self._timers: list[tuple[int, int, _Session]] = []
         self._parked: set[_Session] = set()
+        self._handshakes: deque[_Session] = deque()  # that can go on connecting, when there is time for it
         self._order = 0
         self._start_ns = 0
 
@@ -242,6 +241,9 @@ class _Player:
             self._read(now - self._start_ns)
             while self._timers and self._timers[0][0] <= now:
                 self._step(heapq.heappop(self._timers)[2])
+            if self._shake_hands():
+                self._poll(0.0)
+                continue
             due_ns = self._timers[0][0] if self._timers else now + int(_LONGEST_S * 1e9)
             self._poll(min(_LONGEST_S, max(0, due_ns - time.monotonic_ns()) / 1e9))
 
@@ -252,7 +254,12 @@ class _Player:
         self._epoll.close()
 
     def _busy(self) -> bool:
-        return bool(self._timers or self._by_fd or any(session.queue for session in self._sessions.values()))
+        return bool(
+            self._timers
+            or self._by_fd
+            or self._handshakes
+            or any(session.queue for session in self._sessions.values())
+        )
 
     def _require_connection(self) -> None:
         errors = [session.error for session in self._sessions.values() if session.error]
@@ -272,12 +279,23 @@ class _Player:
                 if not self._start_ns:
                     self._step(session)  # it connects, and then waits to be woken
                 else:
-                    self._parked.add(session)
+                    self._handshakes.append(session)
             session.queue.append((offset_ns, event))
             if self._start_ns and session in self._parked:
                 self._parked.discard(session)
                 self._step(session)
             self._next = next(self._events, None)
+
+    def _shake_hands(self) -> bool:
+        """Let one session go on connecting, if nobody else's statement has to wait for that."""
+        if not self._handshakes:
+            return False
+        now, session = time.monotonic_ns(), self._handshakes[0]
+        has_time = not self._timers or self._timers[0][0] > now + _HANDSHAKE_NS
+        if has_time or self._start_ns + session.queue[0][0] < now + _URGENT_NS:
+            self._step(self._handshakes.popleft())
+            return True
+        return False
 
     def _wake_parked(self) -> None:
         parked, self._parked = self._parked, set()
@@ -326,6 +344,10 @@ class _Player:
         for fd, _ in self._epoll.poll(0):
             session = self._by_fd.get(fd)
             if session is None:
+                continue
+            if session.connecting and session.is_ahead and self._start_ns:
+                self._unwatch(session)
+                self._handshakes.append(session)
                 continue
             if not session.connecting and session.pg is not None:
                 with suppress(OperationalError):  # what was read of the answer will say it again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,11 +21,14 @@ from rehearse.provision.binaries import embedded_installation
 SETTINGS = (
     ("logging_collector", "on"),
     ("log_destination", "stderr,csvlog,jsonlog"),
+    ("log_rotation_age", "0"),  # one file of each kind, at midnight as well
+    ("log_rotation_size", "0"),
     ("log_min_duration_statement", "0"),
     ("log_error_verbosity", "default"),
     ("log_min_error_statement", "error"),
     ("shared_preload_libraries", "pg_stat_statements"),
 )
+SUFFIXES = (".log", ".csv", ".json")
 PGBENCH_SCHEMA = """
 CREATE TABLE pgbench_branches (bid int PRIMARY KEY, bbalance int, filler char(88));
 CREATE TABLE pgbench_tellers (tid int PRIMARY KEY, bid int, tbalance int, filler char(84));
@@ -43,6 +47,28 @@ class Recorded:
     @property
     def target(self) -> Target:
         return self.server.target
+
+    def copied(self) -> Recorded:
+        """Itself, with all that was logged so far among its logs."""
+        self.flush()
+        for suffix in SUFFIXES:
+            shutil.copy(self.current(suffix), self.logs)
+        return self
+
+    def flush(self) -> None:
+        """Until all that was logged so far is in the files: their writer is another process, which writes one
+        thing after the other.
+        """
+        before = {suffix: self._reloads(suffix) for suffix in SUFFIXES}
+        assert self.server.pid is not None
+        os.kill(self.server.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while any(self._reloads(suffix) == count for suffix, count in before.items()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def _reloads(self, suffix: str) -> int:
+        return self.current(suffix).read_text().count("received SIGHUP")
 
     def log(self, suffix: str) -> Path:
         return next(self.logs.glob(f"*{suffix}"))
@@ -69,8 +95,4 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         pgbench(server.target, "-i", "-q")
         for protocol in ("simple", "extended", "prepared"):
             pgbench(server.target, "-n", "-M", protocol, "-c", "2", "-R", "100", "-t", "60")
-        time.sleep(0.3)  # the log's writer is another process
-        assert server.data_directory is not None
-        for file in (server.data_directory / "log").iterdir():
-            shutil.copy(file, logs / file.name)
-        yield Recorded(server, logs)
+        yield Recorded(server, logs).copied()

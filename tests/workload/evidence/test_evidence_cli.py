@@ -8,6 +8,9 @@ from rehearse.cli.main import app
 from rehearse.engines.postgres.connect import connect
 from rehearse.model.target import Target
 from rehearse.scenario.load import load_scenario
+from rehearse.workload.evidence.from_log import trace_logs
+from rehearse.workload.evidence.replay import replay
+from rehearse.workload.evidence.transactions import Wanted
 
 LOG = "2026-03-01 12:00:0{n}.000 UTC [1] LOG:  duration: 0.1 ms  statement: {text}\n"
 SCHEMA = "CREATE TABLE t (id int PRIMARY KEY, note text);"
@@ -43,6 +46,25 @@ def test_a_log_becomes_scripts_that_a_scenario_takes(tmp_path: Path) -> None:
     trace = load_scenario(scenario).workload.trace
     assert trace is not None
     assert trace.due_ns == tuple(n * 10**9 for n in range(5))
+
+
+def test_sessions_that_come_later_connect_meanwhile(tmp_path: Path, database: Target) -> None:
+    log = tmp_path / "x.log"
+    line = "2026-03-01 12:00:{at:06.3f} UTC [{pid}] LOG:  duration: 0.1 ms  statement: {text}\n"
+    busy = [(n / 100, 1, "INSERT INTO t DEFAULT VALUES") for n in range(150)]
+    # many at once, each a connection of its own, when the replay has long begun
+    short = [(1.3 + n / 1000, 2 + n, f"INSERT INTO u VALUES (pg_backend_pid(), {n})") for n in range(20)]
+    log.write_text("".join(line.format(at=at, pid=pid, text=text) for at, pid, text in sorted(busy + short)))
+    with connect(database, "rehearse") as connection:
+        connection.execute("CREATE TABLE t (id serial); CREATE TABLE u (pid int, n int)")
+    trace = tmp_path / "trace.jsonl"
+    facts, _ = trace_logs([log], trace, log_line_prefix="%m [%p] ", wanted=Wanted())
+    assert facts.sessions == 21
+    report = replay(database, trace)
+    assert (report.sent, report.ok, report.errors, report.lost) == (170, 170, {}, 0)
+    with connect(database, "rehearse") as connection:
+        row = connection.execute("SELECT count(DISTINCT pid), count(DISTINCT n) FROM u").fetchone()
+    assert row == (20, 20)
 
 
 def test_a_trace_is_replayed_faster_than_it_happened(tmp_path: Path, database: Target) -> None:
