@@ -25,6 +25,7 @@ SCAN = "scan-under-lock"
 BUILD = "index-build-blocks-writes"
 ACROSS = "lock-held-across-statements"
 LONG = "long-transaction"
+ROWS_LOCKED = "rows-locked"
 LOSS = "data-loss"
 BREAKS = "breaks-running-application"
 

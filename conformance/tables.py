@@ -1,4 +1,4 @@
-"""Rows 23 to 26, 31 to 39 and 44: indexes, whole tables, partitions, and what is kept about them."""
+"""Rows 23 to 26, 31 to 39, 44 and 46: indexes, whole tables, partitions, and what is kept about them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from conformance.row import (
     LOSS,
     NO_GO,
     REWRITE,
+    ROWS_LOCKED,
+    RS,
     RX,
     SCAN,
     SR,
@@ -156,6 +158,21 @@ TABLES: tuple[Row, ...] = (
         NO_GO,
         Structure({"orders": RX}, scanned=("orders",)),
         LONG,
+    ),
+    Row(
+        "46",
+        "",
+        "SELECT id FROM orders FOR UPDATE",
+        NO_GO,
+        Structure({"orders": RS}, scanned=("orders",)),
+        ROWS_LOCKED,
+    ),
+    Row(
+        "46",
+        "some",
+        "SELECT id FROM orders WHERE amount < 5 FOR UPDATE",
+        GO,
+        Structure({"orders": RS}, scanned=("orders",)),
     ),
     Row(
         "44",

@@ -19,19 +19,21 @@ from rehearse.acts.casting import Cast, footprints, make_cast
 from rehearse.acts.engines import require_rehearsable
 from rehearse.acts.keeping import EMPTY, Keeping, KeptBase, keeping_of
 from rehearse.acts.loading import Base, build_base
+from rehearse.acts.lookout import Lookout
 from rehearse.acts.losses import count_losses, count_missing
 from rehearse.acts.repeats import Repeats, raise_if_disk_full
 from rehearse.acts.traffic import TrafficSetup, TrafficTrial
 from rehearse.acts.trial import TrialContext
 from rehearse.acts.trials import make_trial
-from rehearse.acts.watching import Watching
 from rehearse.dataset.load import LoadProgress
 from rehearse.engines.postgres.databases import RUN_DATABASES, drop_database
 from rehearse.errors import InterruptedRunError, RehearseError
 from rehearse.judge.accepted import check_accepted
+from rehearse.judge.down import without_way_back
 from rehearse.judge.judge import judge
 from rehearse.judge.rules import RULE_NAMES
-from rehearse.model.record import SCHEMA_VERSION, RunRecord, Stage, Trial
+from rehearse.migrate.tool import require_tool
+from rehearse.model.record import SCHEMA_VERSION, RunRecord, Stage, Trial, TrialKind
 from rehearse.model.scenario import Scenario
 from rehearse.model.verdict import Judgement
 from rehearse.model.workload import SampleColumns
@@ -65,6 +67,7 @@ def rehearse(
     """
     check_accepted(scenario.accepted, RULE_NAMES)
     require_rehearsable(scenario.database)
+    require_tool((*scenario.migration.up, *scenario.migration.down))
     started = utc_now()
     folder = RunFolder.create(out, scenario.name, started)
     record = RunRecord(
@@ -108,7 +111,7 @@ class _Run:
         self._disposable = disposable
         self._keeping = keeping
         self._show = on_status
-        self._watch: Watching | None = None
+        self._watch: Lookout | None = None
 
     def perform(self) -> SampleColumns:
         """All acts; the judgement is in the journal's record afterwards."""
@@ -116,13 +119,16 @@ class _Run:
             self._show(LiveStatus(Stage.PROVISION, f"starting {self._scenario.database.engine.value}"))
             spec = self._scenario.database
             server, kept, note = self._keeping.provisioned(spec, self._disposable, stack)
-            self._watch = Watching(journal=self._journal, server=server, show=self._show)
+            self._watch = Lookout(journal=self._journal, server=server, show=self._show)
             self._journal.update(environment=server.environment, stage=Stage.LOAD)
             self._note(note)
             try:
                 base, cast = self._prepare(server, stack, kept)
                 spool = self._journal.folder.spool
-                context = TrialContext(server, base, cast, self._scenario, spool, self._trying, self._note)
+                keep = self._journal.folder.write_samples
+                context = TrialContext(
+                    server, base, cast, self._scenario, spool, self._trying, self._note, keep=keep
+                )
                 samples = self._traffic(context)
                 self._beyond(context)
                 self._journal.update(stage=Stage.DONE, judgement=self._judged(samples))
@@ -183,7 +189,8 @@ class _Run:
         target = context.copy()
         self._journal.update(footprints=footprints(target, cast, self._scenario.workload.variables))
         spool = self._journal.folder.spool
-        setup = TrafficSetup(target, self._scenario, cast.scripts, cast.pools, spool, cast.newcomer)
+        aside = None if context.server.environment.provisioner == "dsn" else context.server.target
+        setup = TrafficSetup(target, self._scenario, cast.scripts, cast.pools, spool, cast.newcomer, aside)
         trial, samples = TrafficTrial(setup, self._watch).run()
         if trial.migration is not None:
             trial = replace(trial, migration=count_losses(base.target, trial.migration))
@@ -197,11 +204,13 @@ class _Run:
         return self._judged(samples, alone=True)
 
     def _judged(self, samples: SampleColumns, *, alone: bool = False) -> Judgement:
-        """`alone`: the trial at hand by itself, whatever others there were."""
+        """`alone`: the trial at hand by itself, whatever others there were or will be."""
         self._show(LiveStatus(Stage.JUDGE, "judging"))
         self._journal.enter(Stage.JUDGE)
         record = self._journal.record
-        return judge(replace(record, repeats=()) if alone else record, samples)
+        if alone:
+            return judge(without_way_back(replace(record, repeats=())), samples)
+        return judge(record, samples, self._journal.folder.read_samples(record, TrialKind.ROLLBACK))
 
     def _keep(self, trial: Trial, samples: SampleColumns) -> None:
         folder = self._journal.folder

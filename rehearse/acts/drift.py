@@ -92,11 +92,12 @@ def _described(target: Target) -> Objects:
     return {
         key: described
         for key, described in objects.items()
-        if key[0] not in _NOT_COMPARED and not _of_a_ledger(key, described)
+        if key[0] not in _NOT_COMPARED and not of_a_ledger(key, described)
     }
 
 
-def _of_a_ledger(key: tuple[str, str], described: Described) -> bool:
+def of_a_ledger(key: tuple[str, str], described: Described) -> bool:
+    """Whether it is the table in which a migration tool notes what it has applied, or a part of it."""
     whole = described.part_of or key[1]
     name = whole.rsplit(".", 1)[-1].strip('"')
     return any(name == ledger or name.startswith(f"{ledger}_") for ledger in LEDGERS)

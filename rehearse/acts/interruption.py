@@ -55,6 +55,12 @@ LEDGERS = frozenset(
         "knex_migrations",
         "databasechangelog",
         "__EFMigrationsHistory",
+        "SequelizeMeta",
+        "atlas_schema_revisions",
+        "_yoyo_migration",
+        "_yoyo_log",
+        "_yoyo_version",
+        "yoyo_lock",
     }
 )
 

@@ -27,12 +27,11 @@ from rehearse.workload.commands import Sql
 from rehearse.workload.driver import Driver, Manner
 from rehearse.workload.merge import merged_live, merged_samples
 from rehearse.workload.script import Script, parse_script
+from rehearse.workload.takeover import NOTHING, handed_over
 from rehearse.workload.traffic import Load
 
 # No deployment is faster, and the old application has to be seen with the schema as it is then.
 _OLD_ALONE_S = 1.0
-# The old application's rate stands for a moment, and goes down from there.
-_MOMENT_S = 1e-6
 _SAMPLED = 20_000
 # In the simple protocol a variable may stand where no parameter may: only names are certain there.
 _UNDEFINED = ("42703", "42P01", "42883", "3F000")
@@ -105,12 +104,9 @@ class Deployment:
         self._old = old
         self._target = target
         self._newcomer = newcomer
-        self._rate = load.rate
+        self._steps = load.steps or (RateStep(load.rate),)
         self._seed = seed
-        share, ramp_s = newcomer.spec.share, newcomer.spec.ramp_s
-        self._coming = _towards(0.0, load.rate * share, ramp_s)
-        self._going = _towards(load.rate, load.rate * (1 - share), ramp_s)
-        clients = max(1, math.ceil(load.clients * share))
+        clients = max(1, math.ceil(load.clients * newcomer.spec.share))
         processes = min(clients, load.processes)
         self._new = Driver(
             target,
@@ -119,7 +115,7 @@ class Deployment:
             Load(None, clients, processes, load.protocol, load.variables),
             seed + 1,
             spool / "new",
-            Manner(Pacing(load.arrivals, self._coming), load.retry, late=True),
+            Manner(Pacing(load.arrivals, NOTHING), load.retry, late=True),
         )
         self._begun = False
 
@@ -130,8 +126,11 @@ class Deployment:
     def begin(self) -> None:
         """The migration is through: traffic goes over to the new version."""
         pools = new_pools(self._target, self._newcomer, self._seed)
-        zero_ns = self._new.begin(pools, in_s=_OLD_ALONE_S)
-        self._old.change(zero_ns, self._going)
+        at_ns = self._new.begin(pools, in_s=_OLD_ALONE_S)
+        spec, at_s = self._newcomer.spec, (at_ns - self._old.zero_ns) / 1e9
+        going, coming = handed_over(self._steps, at_s, spec.share, spec.ramp_s)
+        self._new.change(at_ns, coming)
+        self._old.change(at_ns, going)
         self._begun = True
 
     def live(self) -> LiveTraffic:
@@ -202,11 +201,3 @@ def _sampled_tables(
             )
         found.append((name, table.relation, columns))
     return found
-
-
-def _towards(before: float, rate: float, ramp_s: float) -> tuple[RateStep, ...]:
-    """From one rate evenly to another, which then stays."""
-    if ramp_s <= _MOMENT_S:
-        return (RateStep(rate),) if rate > 0 else (RateStep(before, _MOMENT_S), RateStep(0.0))
-    start = (RateStep(before, _MOMENT_S),) if before > 0 else ()
-    return (*start, RateStep(rate, ramp_s, ramp=True))

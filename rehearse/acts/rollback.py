@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass, replace
 
 from rehearse.acts.contents import compare_contents
+from rehearse.acts.drift import of_a_ledger
 from rehearse.acts.losses import count_losses
+from rehearse.acts.moments import Moment
 from rehearse.acts.traffic import TrafficSetup, TrafficTrial
 from rehearse.acts.trial import TRIAL, TrialContext, quietly
-from rehearse.acts.watch import Moment
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.differences import Objects, describe, differences
 from rehearse.errors import ServerLostError
@@ -42,11 +43,14 @@ def _in_quiet(context: TrialContext) -> tuple[RollbackFacts, str | None]:
     down = quietly(target, migration.down, context.scenario)
     context.on_status("rollback: comparing with the start")
     base = context.base
+    start, back = _described(base.target), _described(target)
+    if up.tool is not None:  # the table that it made for itself is meant to stay
+        start, back = _without_ledgers(start), _without_ledgers(back)
     return RollbackFacts(
         has_down=True,
         up=up,
         down=down,
-        schema=differences(_described(base.target), _described(target)),
+        schema=differences(start, back),
         tables=tuple(
             table for table in compare_contents(base.target, base.schema, target).tables if _differs(table)
         ),
@@ -67,6 +71,10 @@ def _described(target: Target) -> Objects:
         return describe(connection)
 
 
+def _without_ledgers(objects: Objects) -> Objects:
+    return {key: described for key, described in objects.items() if not of_a_ledger(key, described)}
+
+
 def _differs(table: TableIntegrity) -> bool:
     changed = any(column.differences or column.after is None for column in table.columns)
     return changed or table.after is None or bool(table.lost or table.added)
@@ -83,12 +91,14 @@ def _under_traffic(context: TrialContext, trial: Trial) -> Trial:
     context.spool.mkdir(exist_ok=True)
     setup = TrafficSetup(target, way_back, context.cast.scripts, context.cast.pools, context.spool)
     try:
-        measured, _ = TrafficTrial(setup, _Watch(context)).run()
+        measured, samples = TrafficTrial(setup, _Watch(context)).run()
+        kept = None if context.keep is None else context.keep(samples, TrialKind.ROLLBACK)
     finally:
         shutil.rmtree(context.spool, ignore_errors=True)
     run = measured.migration
     return replace(
         measured,
+        samples_file=kept,
         kind=TrialKind.ROLLBACK,
         migration=count_losses(context.base.target, run) if run else None,
         rollback=trial.rollback,

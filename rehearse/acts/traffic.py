@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rehearse.acts.abort import Breaker
+from rehearse.acts.moments import Moment, Watch
 from rehearse.acts.newcomer import Deployment, Newcomer
-from rehearse.acts.watch import Moment, Watch
+from rehearse.acts.server_counts import ServerCounts
+from rehearse.migrate.command import refuse_idle
 from rehearse.migrate.run import run_migration
 from rehearse.model.migration import MigrationRun, MigrationState
 from rehearse.model.record import Phase, PhaseSpan, Stage, Trial, TrialKind
@@ -40,7 +42,10 @@ _STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class TrafficSetup:
-    """What one traffic trial needs: a database of its own, and the traffic ready to be sent."""
+    """What one traffic trial needs: a database of its own, and the traffic ready to be sent.
+
+    `aside` is another database of the same server, where that is ours.
+    """
 
     target: Target
     scenario: Scenario
@@ -48,6 +53,7 @@ class TrafficSetup:
     pools: tuple[Pool, ...]
     spool: Path
     newcomer: Newcomer | None = None
+    aside: Target | None = None
 
 
 class _MigrationThread:
@@ -59,6 +65,7 @@ class _MigrationThread:
         self.state = MigrationState()
         self._result: MigrationRun | None = None
         self._error: BaseException | None = None
+        self._broken_off = False
         self._target, self._spec = target, scenario.migration
         self._thread = threading.Thread(target=self._work, name="migration", daemon=True)
 
@@ -70,6 +77,7 @@ class _MigrationThread:
                 self._spec.transaction,
                 timeout_s=self._spec.timeout_s,
                 on_state=self._set_state,
+                broken_off=lambda: self._broken_off,
             )
         except BaseException as error:  # handed to the thread that waits for it
             self._error = error
@@ -79,6 +87,10 @@ class _MigrationThread:
 
     def start(self) -> None:
         self._thread.start()
+
+    def break_off(self) -> None:
+        """End a migration tool and all that it has started; what we send ourselves is cancelled by others."""
+        self._broken_off = True
 
     @property
     def running(self) -> bool:
@@ -99,6 +111,7 @@ class TrafficTrial:
         self._watch = watch
         self._spans: list[PhaseSpan] = []
         self._migration = _MigrationThread(setup.target, setup.scenario)
+        self._counts = ServerCounts(setup.target, setup.aside)
         self._breaker = Breaker(setup.scenario.aborts, setup.target)
         workload = setup.scenario.workload
         load = Load(
@@ -132,6 +145,8 @@ class TrafficTrial:
         lengths = self._setup.scenario.workload.phases
         with ExitStack() as stack:
             stack.callback(self._driver.abort)
+            stack.callback(self._counts.close)
+            stack.callback(self._migration.break_off)
             adversaries = Adversaries(self._setup.target, self._setup.scenario.adversaries)
             adversaries.check()
             stack.callback(adversaries.stop)
@@ -142,15 +157,22 @@ class TrafficTrial:
             self._observer.start()
             stack.callback(self._observer.stop)
             now = self._timed(Phase.WARM_UP, now, lengths.warm_up_s)
+            self._counts.look()
             now = self._timed(Phase.BASELINE, now, lengths.baseline_s)
+            self._counts.look()
             now = self._invite(adversaries, now)
             stack.callback(self._breaker.close)
             run, now = self._migrate(now)
             broken_off = self._breaker.aborted is not None
+            recovery_s = lengths.recovery_s
             if self._deployment is not None and run.failed is None and not broken_off:
                 self._deployment.begin()
+                # its values were drawn meanwhile; it has the whole of the recovery from then on
+                recovery_s += (time.monotonic_ns() - now) / 1e9
             if not broken_off:  # else what is due is waited for, and no more is sent
-                self._timed(Phase.RECOVERY, now, lengths.recovery_s)
+                self._counts.look()
+                self._timed(Phase.RECOVERY, now, recovery_s)
+                self._counts.look()
             samples = self._both.stop(DRAIN_S)
             notes = adversaries.stop()
             missing = tuple(spec.kind for spec in adversaries.missing())
@@ -167,6 +189,7 @@ class TrafficTrial:
             missing_adversaries=missing,
             notes=notes,
             aborted=self._breaker.aborted,
+            counted=self._counts.compared(self._setup.scripts),
         )
         return trial, samples
 
@@ -200,7 +223,10 @@ class TrafficTrial:
             time.sleep(_TICK_S / 4)
             self._tick(Phase.MIGRATION, start_ns, None)
             self._breaker.look(self._both.live(), self._observer.blocked(), self._migration.state)
+            if self._breaker.aborted is not None:
+                self._migration.break_off()
         run = self._breaker.noted(self._migration.result())
+        refuse_idle(run)
         end_ns = max(run.ended_ns, start_ns + SHORTEST_MIGRATION_PHASE_NS)
         while time.monotonic_ns() < end_ns:
             time.sleep(_TICK_S / 4)

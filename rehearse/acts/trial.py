@@ -15,6 +15,7 @@ from rehearse.model.record import Trial
 from rehearse.model.scenario import Scenario
 from rehearse.model.target import Target
 from rehearse.model.trials import TrialKind
+from rehearse.model.workload import SampleColumns
 from rehearse.provision import Server
 
 TRIAL = "rehearse_trial"
@@ -27,7 +28,7 @@ class TrialContext:
     `base` is the loaded database, which no trial may change; `cast` the traffic, ready to be sent. `spool`
     is a folder for what is measured meanwhile; `on_status` tells a person what goes on; `note` says what a
     reader of the report should know about the databases. `done` are the trials made so far; the database of
-    the last of them is still there.
+    the last of them is still there. `keep` puts samples into the run's folder, and says under which name.
     """
 
     server: Server
@@ -38,6 +39,7 @@ class TrialContext:
     on_status: Callable[[str], None]
     note: Callable[[str], None]
     done: tuple[Trial, ...] = ()
+    keep: Callable[[SampleColumns, TrialKind], str] | None = None
 
     @property
     def traffic(self) -> Trial | None:

@@ -24,6 +24,7 @@ def judge(
 
     from rehearse.cli.render import PAGE
     from rehearse.judge.judge import judge as conclude
+    from rehearse.model.record import TrialKind
     from rehearse.record.folder import RunFolder
     from rehearse.report.document import json_document
     from rehearse.report.terminal import print_report
@@ -34,7 +35,7 @@ def judge(
     scripts = [script.name for script in record.scripts]
     gates = with_gates(record.scenario.gates, [parse_gate_expression(text, scripts) for text in gate or ()])
     record = replace(record, scenario=replace(record.scenario, gates=gates))
-    judgement = conclude(record, folder.read_samples(record))
+    judgement = conclude(record, folder.read_samples(record), folder.read_samples(record, TrialKind.ROLLBACK))
     record = replace(record, judgement=judgement)
     if json_output:
         sys.stdout.write(json.dumps(json_document(record, str(run / PAGE)), indent=2) + "\n")

@@ -24,6 +24,10 @@ def run(
     schema: Annotated[Path | None, typer.Option(help="SQL that makes the schema as it is today.")] = None,
     migration: Annotated[Paths, typer.Option(help="SQL of the migration; repeat in order.")] = None,
     down: Annotated[Paths, typer.Option(help="SQL that undoes it; repeat in order.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help='Instead of SQL, a migration tool: "alembic upgrade head".')
+    ] = None,
+    down_command: Annotated[str | None, typer.Option(help="The tool's command that undoes it.")] = None,
     transaction: Annotated[
         str | None, typer.Option(help="How a file is sent: as-written, per-file or single-query.")
     ] = None,
@@ -91,6 +95,8 @@ def run(
         "schema": schema,
         "migration": migration or [],
         "down": down or [],
+        "command": command,
+        "down_command": down_command,
         "transaction": transaction,
         "timeout": timeout,
         "expendable": expendable or [],
@@ -121,7 +127,7 @@ def run(
     }
     if scenario is not None:
         asked = load_scenario(scenario, flags)
-    elif schema is None and not migration:
+    elif schema is None and not migration and not command:
         raise InputError(
             "nothing to rehearse", "name a scenario, or give --schema schema.sql and --migration up.sql"
         )

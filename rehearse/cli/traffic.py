@@ -26,10 +26,18 @@ def traffic(
     clients: Annotated[int, typer.Option("--clients", "-c", min=1, help="Connections.")] = 8,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", "-T", min=0.1, help="How long: 10, or as long as the trace."),
+        typer.Option(
+            "--seconds", "-T", min=0.1, help="How long: 10, or as long as the trace or the steps of the rate."
+        ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option("--rate", "-R", help="Transactions a second; without it, closed loop.")
+        str | None,
+        typer.Option(
+            "--rate",
+            "-R",
+            help='Transactions a second: 500, or "200 until 30s, to 1000 until 60s, 400"; without it, '
+            "closed loop.",
+        ),
     ] = None,
     arrivals: Annotated[str, typer.Option(help="poisson or uniform, with --rate.")] = "poisson",
     trace: Annotated[
@@ -59,6 +67,7 @@ def traffic(
     from rehearse.scenario.flags import (
         parse_arrivals,
         parse_protocol,
+        parse_rate_flag,
         parse_retry_flag,
         parse_scripts,
         parse_variables,
@@ -72,14 +81,17 @@ def traffic(
         raise InputError("--rate and --trace exclude each other")
     scripts = tuple(parse_script(source) for source in parse_scripts(script or ()))
     schedule = None if trace is None else read_trace(trace, [one.name for one in scripts], repeat=repeat)
-    manner = Manner(Pacing(parse_arrivals(arrivals), (), schedule), parse_retry_flag(retry))
+    steps = () if rate is None else parse_rate_flag(rate)
+    manner = Manner(Pacing(parse_arrivals(arrivals), steps, schedule), parse_retry_flag(retry))
+    length_s = max((step.until_s for step in steps if step.until_s is not None), default=0.0)
+    if not steps or steps[-1].until_s is None:
+        length_s += 10.0
     target = parse_dsn(dsn)
     result = run_traffic(
         target,
         scripts,
         clients=clients,
-        seconds=seconds or (10.0 if schedule is None else schedule.length_ns / 1e9),
-        rate=rate,
+        seconds=seconds or (length_s if schedule is None else schedule.length_ns / 1e9),
         processes=processes,
         protocol=parse_protocol(protocol),
         variables=with_scale(target, scripts, parse_variables(define or ())),

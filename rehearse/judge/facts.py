@@ -123,9 +123,10 @@ def derive(record: RunRecord, samples: SampleColumns | None) -> Facts:
         locks_known=bool(record.footprints) and run is not None and not unread(statements),
         disk=None if scale is None else scale.disk(costs.values()),
     )
-    gates = tuple(evaluate(gate, measures) for gate in record.scenario.gates)
+    asked = [gate for gate in record.scenario.gates if not gate.metric.of_down]
+    gates = tuple(evaluate(gate, measures) for gate in asked)
     if judged_by_repeats(record):
-        pairs = zip(record.scenario.gates, gates, strict=True)
+        pairs = zip(asked, gates, strict=True)
         gates = tuple(over_repeats(gate, alone, record.repeats) for gate, alone in pairs)
     return Facts(
         record=record,

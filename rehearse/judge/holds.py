@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rehearse.judge.heat import Heat, guarded, is_index
 from rehearse.judge.projection import Cost, summed
@@ -25,6 +25,7 @@ class Taking:
     evidence: LockEvidence
     index: Relation | None = None
     span_ns: tuple[int, int] | None = None  # where it was not held to the end of the statement
+    after_weaker: bool = False  # the statement also took a weaker one, maybe earlier, that keeps scripts out
 
     @property
     def sql(self) -> str:
@@ -117,12 +118,21 @@ def takings_of(statement: Statement, heat: Heat) -> Iterable[Taking]:
     for lock in statement.effects.locks if statement.effects else ():
         scripts = heat.kept_out(statement, lock)
         if scripts:
-            yield _taking(statement, lock, scripts)
+            weaker = any(heat.kept_out(statement, replace(lock, mode=mode)) for mode in lock.weaker)
+            yield _taking(statement, lock, scripts, after_weaker=weaker)
 
 
-def _taking(statement: Statement, lock: HeldLock, scripts: tuple[str, ...]) -> Taking:
-    index = lock.relation if is_index(lock) else None
-    return Taking(statement, guarded(lock), lock.mode, scripts, lock.evidence, index, lock.span_ns)
+def _taking(statement: Statement, lock: HeldLock, scripts: tuple[str, ...], *, after_weaker: bool) -> Taking:
+    return Taking(
+        statement=statement,
+        table=guarded(lock),
+        mode=lock.mode,
+        scripts=scripts,
+        evidence=lock.evidence,
+        index=lock.relation if is_index(lock) else None,
+        span_ns=lock.span_ns,
+        after_weaker=after_weaker,
+    )
 
 
 def _hold(
@@ -152,10 +162,11 @@ def _hold(
 
 def _asked_last_ns(takings: Sequence[Taking], waits: Iterable[LockWait]) -> int:
     """Until when the first lock was still waited for, where it had been asked for in vain before: a loop
-    around a lock_timeout does not hold it between its attempts. 0 where there was no such loop.
+    around a lock_timeout does not hold it between its attempts. 0 where there was no such loop, and where the
+    statement may have held a weaker lock on the table all the while.
     """
     first = takings[0].statement
-    if not first.retries:
+    if not first.retries or any(taking.after_weaker for taking in takings if taking.statement is first):
         return 0
     modes = {taking.mode for taking in takings if taking.statement is first}
     return max(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rehearse.judge.accepted import settle
-from rehearse.judge.down import check_down
+from rehearse.judge.down import check_down, unmet, way_back
 from rehearse.judge.facts import Facts, derive
 from rehearse.judge.gates import evaluate_abort
 from rehearse.judge.rules import CLOSING, GATED, MEASURED, RULES, STRUCTURAL
@@ -22,18 +22,23 @@ _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _RULE_RANK = {rule.id: rank for rank, rule in enumerate(RULES)}
 
 
-def judge(record: RunRecord, samples: SampleColumns | None) -> Judgement:
+def judge(record: RunRecord, samples: SampleColumns | None, down: SampleColumns | None = None) -> Judgement:
     """Conclude from what was measured, by the gates of the record's scenario.
 
     The same input gives the same judgement: there is no clock in it and no chance. `samples` None means
-    that there are none; what they would have shown is then unmeasured, never passed. Raises RecordError
-    where the samples cannot be read.
+    that there are none; what they would have shown is then unmeasured, never passed. `down` are those of the
+    way back, where the traffic met it. Raises RecordError where the samples cannot be read.
     """
     facts = derive(record, samples)
-    found = [*_run((*STRUCTURAL, *MEASURED), facts), *check_down(record, STRUCTURAL)]
+    back = way_back(record, down)
+    if back is not None:
+        facts = replace(facts, measures=replace(facts.measures, down=back.measures))
+    found = [*_run((*STRUCTURAL, *MEASURED), facts)]
+    gated, asked = _gated_on_the_way_back(record, back)
+    found += gated
     facts = replace(facts, found=tuple(found))
     found += _run(GATED, facts)
-    settled = settle(record, found, facts.gates, facts.stalls)
+    settled = settle(record, found, (*facts.gates, *asked), facts.stalls)
     closing = _run(CLOSING, replace(facts, found=tuple(found)))
     findings = sorted([*settled.findings, *closing], key=_place)
     aborts = [evaluate_abort(gate, facts.measures) for gate in record.scenario.aborts]
@@ -47,6 +52,18 @@ def judge(record: RunRecord, samples: SampleColumns | None) -> Judgement:
         checked=tuple(rule.id for rule in RULES),
         growths=_growths(facts),
     )
+
+
+def _gated_on_the_way_back(
+    record: RunRecord, back: Facts | None
+) -> tuple[tuple[Finding, ...], tuple[GateResult, ...]]:
+    """What the rules find on the way back, and what became of the gates that ask for it."""
+    if back is None:
+        none = unmet(record)
+        nothing = replace(derive(replace(record, trials=()), None), gates=none)
+        return check_down(nothing, GATED) if none else (), none
+    found = check_down(back, STRUCTURAL)
+    return (*found, *check_down(replace(back, found=found), GATED)), back.gates
 
 
 def verdict_of(findings: Iterable[Finding], gates: Iterable[GateResult]) -> Verdict:

@@ -44,7 +44,8 @@ _BY_PHASE_AND_SCRIPT = ("latency.p50", "latency.p99")
 @dataclass(frozen=True, slots=True)
 class Measures:
     """What metrics are computed from. `locks_known` says whether the locks of every statement and the
-    tables of the traffic were read, `disk` how the space that is needed grew in the scale trial.
+    tables of the traffic were read, `disk` how the space that is needed grew in the scale trial. `down` are
+    the measures of the way back, where the traffic met it.
     """
 
     record: RunRecord
@@ -56,6 +57,7 @@ class Measures:
     stalls: tuple[Stall, ...]
     locks_known: bool
     disk: Grown | None = None
+    down: Measures | None = None
 
     @property
     def run(self) -> MigrationRun | None:
@@ -64,6 +66,8 @@ class Measures:
 
     def value(self, ref: MetricRef) -> float | None:
         """The metric in its base unit, None where it was not measured."""
+        if ref.of_down:
+            return None if self.down is None else self.down.value(on_the_way_back(ref))
         chosen = dict(ref.selector)
         script = chosen.get("script")
         family = ref.name.split(".")[0]
@@ -289,6 +293,16 @@ class Measures:
             cost.statement.effects is None and cost.statement.outcome is StatementOutcome.OK and cost.busy_ns
             for cost in self.costs.values()
         )
+
+
+def on_the_way_back(ref: MetricRef) -> MetricRef:
+    """What a metric of the way back is called in the trial whose migration that is."""
+    if not ref.of_down:
+        return ref
+    others = tuple(pair for pair in ref.selector if pair[0] != "phase")
+    if "phase" in METRIC_KINDS[ref.name].selectors:
+        return MetricRef(ref.name, (("phase", Phase.MIGRATION.value), *others))
+    return MetricRef(ref.name, others)
 
 
 def nearest_rank(values: Longs | np.ndarray[tuple[int], np.dtype[np.float64]], share: float) -> float:

@@ -17,7 +17,7 @@ Predicate = Callable[[str], bool]
 LOCK_RULES = frozenset(
     ("rewrite-under-lock", "scan-under-lock", "index-build-blocks-writes", "lock-held-across-statements")
 )
-SLOW_RULES = LOCK_RULES | {"long-transaction", "unbounded-lock-queue"}
+SLOW_RULES = LOCK_RULES | {"long-transaction", "rows-locked", "unbounded-lock-queue"}
 ERROR_RULES = frozenset(("breaks-running-application", "deadlock"))
 
 

@@ -194,6 +194,10 @@ def _works(statement: Statement, tables: Tables) -> Iterable[Work]:
     for build in effects.built:
         made_here = build.created_here or build.table in created
         yield from _work(WorkKind.BUILD, build.table, build.rows, tables, made_here=made_here)
+    read = {entry.table for entry in effects.scanned}
+    for relation, rows in effects.rows_locked:
+        if relation not in read and tables.share(relation, rows) >= WHOLE_TABLE_SHARE:
+            yield from _work(WorkKind.SCAN, relation, rows, tables, made_here=relation in created)
     for relation, rows in effects.rows_changed:
         made_here = relation in created
         if rows and (made_here or tables.share(relation, rows) >= WHOLE_TABLE_SHARE):

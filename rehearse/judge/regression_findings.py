@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.regressions import Regression
 from rehearse.model.migration import Statement
-from rehearse.model.plans import BareKey, Execution
+from rehearse.model.plans import BareKey, CountedStatement, Execution
 from rehearse.model.relation import quote_name
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
@@ -57,6 +58,26 @@ def planned(facts: Facts, each: Regression) -> Finding:
         evidence=tuple(_evidence(facts, each)),
         advice=_remedy(each),
     )
+
+
+def with_counts(facts: Facts, finding: Finding) -> Finding:
+    """The finding with what the server counted of its script under the traffic."""
+    counted = facts.trial.counted if facts.trial else None
+    if counted is None:
+        told = ["pg_stat_statements is not loaded, or not in this database: what it counts is not measured"]
+    else:
+        told = [_counts(each) for each in counted if each.script == finding.subject]
+        told = told or ["pg_stat_statements did not see this script in both phases: not measured"]
+    return replace(finding, evidence=(*finding.evidence, *told))
+
+
+def _counts(each: CountedStatement) -> str:
+    before, after = (
+        f"{wording.seconds(side.seconds)} and {wording.count(side.blocks, 'block')} each in "
+        f"{wording.count(side.calls, 'call')}"
+        for side in (each.before, each.after)
+    )
+    return f"pg_stat_statements, statement {each.index + 1}: {before} of the baseline, {after} after it"
 
 
 def _severity(each: Regression) -> Severity:

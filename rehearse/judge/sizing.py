@@ -10,6 +10,10 @@ from rehearse.judge.facts import Facts
 from rehearse.judge.projection import Cost, Work, may_grow_to, summed
 from rehearse.model.verdict import Quantity, Severity, Unit
 
+# Without production rows: from how many rows on an unknown size is a failure, or unmeasured.
+_MANY_ROWS = 10_000
+_SOME_ROWS = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -34,6 +38,9 @@ def size_up(facts: Facts, costs: Sequence[Cost], constant_s: float = 0.0, *, kno
     if known_s is None:
         sentence = f"It took {wording.seconds(measured)} here. {_unknown(costs, room, budget)}"
         return Sizing(Severity.FAILURE, Quantity(measured, Unit.SECONDS), limit, sentence)
+    if any(cost.works and cost.busy_ns == 0 for cost in costs):  # no work over rows takes no time at all
+        sentence = "It worked on whole tables, but for how long was not measured."
+        return Sizing(Severity.UNMEASURED, Quantity(measured, Unit.SECONDS), limit, sentence)
     sentence = (
         f"It took {wording.seconds(measured)} here; {_at_production(costs)}that is about "
         f"{wording.seconds(known_s)}, against a budget of {wording.seconds(budget)}."
@@ -48,6 +55,17 @@ def size_up(facts: Facts, costs: Sequence[Cost], constant_s: float = 0.0, *, kno
         return Sizing(Severity.UNMEASURED, observed, limit, f"{sentence} {doubt}")
     severity = Severity.WARNING if 2 * known_s > budget else Severity.NOTE
     return Sizing(severity, observed, limit, sentence)
+
+
+def severity_of_rows(sized: Severity, rows: int, *, known: bool) -> Severity:
+    """The severity of keeping so many rows locked: of the size where it is `known`, else by the rows
+    rehearsed. It is never less than a warning.
+    """
+    if known:
+        return sized if sized in (Severity.FAILURE, Severity.UNMEASURED) else Severity.WARNING
+    if rows > _MANY_ROWS:
+        return Severity.FAILURE
+    return Severity.UNMEASURED if rows > _SOME_ROWS else Severity.WARNING
 
 
 def _unknown(costs: Sequence[Cost], room: str, budget: float) -> str:

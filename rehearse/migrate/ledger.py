@@ -24,6 +24,10 @@ from rehearse.model.relation import Relation
 
 _DATA_COMMANDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES"})
 _ANYTHING_COMMANDS = frozenset({"CALL", "DO", "EXECUTE", "SELECT"})
+# What writes is executed by its own session alone; of what others read in parallel with it, a statement's
+# session has its share.
+_SERIAL_COMMANDS = frozenset({"ALTER TABLE", "DELETE", "INSERT", "MERGE", "UPDATE"})
+_WHOLE = 0.5  # of the rows: read so many, and the table was read as a whole
 _TELLING_ROWS = 50  # below that, a plan that reads the whole table says nothing about a big one
 _REPORTED_KINDS = "rpmvf"
 
@@ -57,6 +61,10 @@ class Ledger:
         if not committed:
             self._known, self._rows = self._kept
 
+    def caught_up(self, catalog: Catalog) -> None:
+        """Another session of the same migration has changed the database; no transaction is open here."""
+        self._known = catalog
+
     def rolled_back_to(self, probe: Probe, catalog: Catalog) -> None:
         """A savepoint was restored: the transaction stands as `probe` and `catalog` see it now."""
         self._known = catalog
@@ -75,11 +83,11 @@ class Ledger:
         locks = self._taken(probe.held, before, after)
         done = self._done(probe.held)
         touched = {held.oid for held in probe.held}
-        effects = self._compare(command, before, after, touched, done)
+        effects = self._compare(command, before, after, touched, done, readers=_readers(command, probe))
         self._known = after
         self._count(done, effects)
         changed = tuple((_named(oid, before, after), c.changed) for oid, c in done.items() if c.changed)
-        return replace(effects, locks=locks, rows_changed=changed)
+        return replace(effects, locks=locks, rows_changed=changed, counted=probe.counted)
 
     def recaptured(
         self,
@@ -92,7 +100,7 @@ class Ledger:
         that are known otherwise; `spans` says from when to when one of its transactions held each.
         """
         before = self._known
-        effects = self._compare(command, before, after, set(before) | set(after), {})
+        effects = self._compare(command, before, after, set(before) | set(after), {}, readers={})
         self._known = after
         self._count({}, effects)
         held = tuple(
@@ -116,9 +124,14 @@ class Ledger:
             self._held[entry.oid] = entry.modes
             if entry.oid not in before and entry.oid not in after:
                 continue  # came and went within the statement
+            telling = telling_modes(entry.modes)
+            weaker = sorted(entry.modes - earlier - set(telling), key=lambda mode: mode.strength)
             found += [
-                self._lock(entry.oid, mode, LockEvidence.TRANSACTION, before, after)
-                for mode in telling_modes(entry.modes)
+                replace(
+                    self._lock(entry.oid, mode, LockEvidence.TRANSACTION, before, after),
+                    weaker=tuple(other for other in weaker if _keeps_out(other) <= _keeps_out(mode)),
+                )
+                for mode in telling
                 if mode not in earlier
             ]
         return tuple(found)
@@ -165,7 +178,14 @@ class Ledger:
             self._rows[oid] = max(0, self._rows.get(oid, 0) + counters.inserted - counters.deleted)
 
     def _compare(
-        self, command: str, before: Catalog, after: Catalog, touched: set[int], done: Mapping[int, Counters]
+        self,
+        command: str,
+        before: Catalog,
+        after: Catalog,
+        touched: set[int],
+        done: Mapping[int, Counters],
+        *,
+        readers: Mapping[int, int],
     ) -> Effects:
         new_files = {oid for oid in touched if _has_new_file(before.get(oid), after.get(oid))}
         emptied = {
@@ -184,7 +204,7 @@ class Ledger:
             if oid not in new_files
             and oid in after
             and after[oid].relation not in built_on
-            and self._is_scan(command, oid, counters)
+            and self._is_scan(command, oid, counters, readers.get(oid, 1))
         ]
         return Effects(
             rewritten=tuple(self._work(oid, before, after) for oid in sorted(rewritten)),
@@ -195,17 +215,20 @@ class Ledger:
             invalid_indexes=invalid,
         )
 
-    def _is_scan(self, command: str, oid: int, counters: Counters) -> bool:
+    def _is_scan(self, command: str, oid: int, counters: Counters, readers: int) -> bool:
+        """Whether the table was read as a whole, by up to so many `readers` of which one was counted."""
         rows = self._rows.get(oid, 0)
         if rows < _TELLING_ROWS and command in _DATA_COMMANDS:
             return False
-        return rows > 0 and counters.read >= 0.5 * rows
+        if readers > 1 and counters.begun and not counters.read:
+            return rows > 0  # the others were faster, and have read it all
+        return rows > 0 and counters.read >= _WHOLE * rows / readers
 
     def _is_unread(self, was: RelationFacts, done: Counters | None) -> bool:
         """Whether a new file was made without reading the old one: emptied and filled anew, as a rewrite
         reads every row.
         """
-        return was.code == "r" and done is not None and done.read < 0.5 * self._rows.get(was.oid, 0)
+        return was.code == "r" and done is not None and done.read < _WHOLE * self._rows.get(was.oid, 0)
 
     def _deletes_all(self, oid: int, done: Counters) -> bool:
         """Whether every row went away and hardly any came; a few that others wrote meanwhile may be left."""
@@ -281,6 +304,17 @@ class Ledger:
                 yield RelationChange(was.relation, "renamed", after=str(now.relation), rows=rows)
             if oid in emptied:
                 yield RelationChange(was.relation, "truncated", rows=rows)
+
+
+def _readers(command: str, probe: Probe) -> dict[int, int]:
+    """By oid, how many processes may have shared in reading a table."""
+    if command in _SERIAL_COMMANDS:
+        return {}
+    return {
+        held.oid: 1 + probe.workers
+        for held in probe.held
+        if held.facts is not None and held.facts.size_bytes >= probe.parallel_from_bytes
+    }
 
 
 def telling_modes(modes: Iterable[LockMode]) -> list[LockMode]:

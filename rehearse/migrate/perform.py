@@ -26,6 +26,7 @@ from rehearse.engines.postgres.split import SqlStatement
 from rehearse.migrate.documented import documented_locks, tables_named
 from rehearse.migrate.journal import Ending, Journal, ending_of, overdue
 from rehearse.migrate.ledger import Evidence, Ledger, telling_modes
+from rehearse.migrate.rowlocks import rows_locked
 from rehearse.migrate.sending import NEEDS_TO_BE_ALONE, changes_settings, is_probed, sends_alone
 from rehearse.migrate.witness import Span, TableLock, Witness
 from rehearse.model.migration import Effects, LockEvidence, MigrationState
@@ -114,7 +115,7 @@ class Performer:
         self._after(statement, done, done.reply.ended_ns if done else started_ns, ok=ending.ok)
         effects = done.effects if done else None
         if fresh and before and self._mark and self._mark is not before:
-            effects = _with_wal(effects, before, self._mark)
+            effects = with_wal(effects, before, self._mark)
         run.journal.add(
             ending,
             (done.started_ns, done.ended_ns) if done else (started_ns, started_ns),
@@ -149,16 +150,28 @@ class Performer:
         """How it ended."""
         return ending_of(reply, self._run.timeout_s)
 
+    def align(self, probe: Probe, sent_ns: int, answered_ns: int) -> None:
+        """Keeps the difference of the clocks within what the query that ended with `probe` proves: the server
+        received it after `sent_ns` and had done it before `answered_ns`. So a mark that was served late makes
+        no statement shorter than the server says it was, and none that did its work seems to take no time.
+        """
+        latest_ns = answered_ns - probe.clock_us * 1000
+        earliest_ns = sent_ns - probe.began_us * 1000
+        if probe.clock_us < probe.began_us:  # the server's clock was set back meanwhile
+            earliest_ns = latest_ns
+        self._offset_ns = min(max(self._offset_ns, earliest_ns), latest_ns)
+
     def server_ns(self, probe: Probe) -> int:
         """The time of a probe on the monotonic clock."""
         return probe.clock_us * 1000 + self._offset_ns
 
-    def observe(self, statement: SqlStatement, probe: Probe) -> Effects:
-        """What the statement before this probe did."""
+    def observe(self, statement: SqlStatement, probe: Probe, tag: str) -> Effects:
+        """What the statement before this probe, which was answered with `tag`, did."""
         self.lock_timeout_ms = probe.lock_timeout_ms
         effects = self._run.ledger.probed(statement.command, probe)
         wal_bytes, self._lsn = probe.lsn - self._lsn, probe.lsn
-        return replace(effects, wal_bytes=wal_bytes)
+        effects = replace(effects, wal_bytes=wal_bytes)
+        return replace(effects, rows_locked=rows_locked(statement, tag, effects))
 
     def _execute(self, statement: SqlStatement, started_ns: int, *, fresh: bool) -> Performed:
         if fresh and sends_alone(statement):
@@ -205,11 +218,12 @@ class Performer:
         if reply.failure:
             return Performed(reply, started_ns, reply.ended_ns, None)
         probe = probe_of(reply.answers[1][0][0] or "")
+        self.align(probe, started_ns, reply.ended_ns)
         if renames:
             catalog = catalog_of(reply.answers[2][0][0] or "")
             effects = self._run.ledger.recaptured(statement.command, catalog, ())
         else:
-            effects = self.observe(statement, probe)
+            effects = self.observe(statement, probe, reply.tags[0])
         ended_ns = min(max(self.server_ns(probe), started_ns), reply.ended_ns)
         return Performed(reply, started_ns, ended_ns, effects)
 
@@ -225,11 +239,11 @@ class Performer:
         documented = documented_locks(statement, run.ledger.catalog(), after, named)
         if statement.command in ("DO", "CALL"):
             spans = seen.spans | dict.fromkeys(documented - seen.locks, seen.longest_blink)
-            evidence = _evidence(seen.locks, documented, spans)
+            evidence = evidence_of(seen.locks, documented, spans)
             effects = run.ledger.recaptured(statement.command, after, evidence, spans)
             effects = replace(effects, longest_transaction_ns=seen.longest_transaction_ns)
         else:
-            effects = run.ledger.recaptured(statement.command, after, _evidence(seen.locks, documented, {}))
+            effects = run.ledger.recaptured(statement.command, after, evidence_of(seen.locks, documented, {}))
         run.ledger.begin()  # it has committed as it went: a failure takes nothing back
         return Performed(reply, started_ns, reply.ended_ns, effects)
 
@@ -256,7 +270,7 @@ class Performer:
             self.account()
 
 
-def _with_wal(effects: Effects | None, before: Mark, after: Mark) -> Effects | None:
+def with_wal(effects: Effects | None, before: Mark, after: Mark) -> Effects | None:
     """Log written by a transaction of one statement: the session's own count, where the server keeps one."""
     if effects is None:
         return None
@@ -265,7 +279,7 @@ def _with_wal(effects: Effects | None, before: Mark, after: Mark) -> Effects | N
     return replace(effects, wal_bytes=effects.wal_bytes or after.lsn - before.lsn)
 
 
-def _evidence(
+def evidence_of(
     seen: set[TableLock], documented: frozenset[TableLock], spans: Mapping[TableLock, Span]
 ) -> list[Evidence]:
     """Both together by relation, each mode once, those that say nothing new left out: a weaker mode does

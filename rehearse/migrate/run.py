@@ -11,6 +11,7 @@ from rehearse.engines.postgres.session import Reply, Session
 from rehearse.engines.postgres.split import Control, SqlStatement, split
 from rehearse.errors import ServerLostError
 from rehearse.migrate.aftermath import aftermath
+from rehearse.migrate.command import run_command
 from rehearse.migrate.journal import LEFT_OPEN, LOST, LOST_SQLSTATE, Ending, Journal
 from rehearse.migrate.ledger import Ledger
 from rehearse.migrate.perform import SEPARATOR, Performer, Run
@@ -36,8 +37,12 @@ def run_migration(
     *,
     timeout_s: float,
     on_state: Callable[[MigrationState], None],
+    broken_off: Callable[[], bool] = lambda: False,
 ) -> MigrationRun:
     """Executes `files` on `target`, and reads what each statement did.
+
+    A file that stands for the command of a migration tool is run as `run_command` says; it is the only one.
+    `broken_off` is asked whether to end it.
 
     A statement that fails stops the migration there; that is part of the answer, as are a server that
     dies meanwhile and a migration that is cancelled after `timeout_s`. `on_state` is called in this
@@ -46,6 +51,15 @@ def run_migration(
     statement that runs is cancelled and the session closed. Raises SqlFileError before anything is
     executed, ServerLostError when there is no server to begin with.
     """
+    if files and files[0].tool is not None:
+        return run_command(
+            target,
+            files[0],
+            application_name=APPLICATION_NAME,
+            timeout_s=timeout_s,
+            on_state=on_state,
+            broken_off=broken_off,
+        )
     parts = [split(file) for file in files]
     with Witness(target) as witness:
         before, rows = witness.base()
@@ -176,6 +190,9 @@ class _Reading:
 
     def read(self, start_ns: int) -> bool:
         """Writes down all statements that were executed; whether all of them were, and committed."""
+        last = self._last_probe()
+        if last is not None:
+            self._performer.align(last, start_ns, self._reply.ended_ns)
         at_ns = start_ns
         for statement in self._statements:
             answer = next(self._answers, None)
@@ -187,6 +204,17 @@ class _Reading:
                 return False
             at_ns = finished_ns
         return self._finished()
+
+    def _last_probe(self) -> Probe | None:
+        """The last that was answered."""
+        answers = iter(self._reply.answers)
+        last: str | None = None
+        for statement in self._statements:
+            next(answers, None)
+            answer = next(answers, None) if _question(statement) else None
+            if answer is not None and is_probed(statement, in_transaction=True):
+                last = answer[0][0]
+        return probe_of(last) if last else None
 
     def _executed(self, statement: SqlStatement, tag: str, at_ns: int) -> int | None:
         """One that was answered: when it ended; None where what came behind it was not answered."""
@@ -204,7 +232,7 @@ class _Reading:
             if is_probed(statement, in_transaction=True):
                 probe = probe_of(value)
                 ended_ns = self._time(probe, at_ns)
-                effects = self._performer.observe(statement, probe)
+                effects = self._performer.observe(statement, probe, tag)
             else:
                 self._performer.lock_timeout_ms = milliseconds(value)
         if statement.control in (Control.COMMIT, Control.ROLLBACK):

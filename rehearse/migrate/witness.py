@@ -35,6 +35,11 @@ SELECT oid::bigint, pg_stat_get_dead_tuples(oid) FROM pg_class
 WHERE relkind IN ('r', 'm') AND oid >= 16384 AND pg_stat_get_dead_tuples(oid) > 0
 """
 
+_COMMITS = """
+SELECT bool_or(prosrc ~* '\\m(commit|rollback|call)\\M' OR lanname NOT IN ('sql', 'plpgsql'))
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE prokind = 'p' AND lower(proname) = lower(%s)
+"""
+
 TableLock = tuple[int, LockMode]  # of the relation with this oid
 Span = tuple[int, int]  # monotonic ns
 
@@ -129,6 +134,15 @@ class Witness:
         with suppress(psycopg.Error):
             return capture(self._connection)
         return None
+
+    def procedure_commits(self, name: str) -> bool:
+        """Whether one of that name may end transactions, by itself or by another that it calls; so may one
+        that cannot be found.
+        """
+        with suppress(psycopg.Error):
+            row = self._connection.execute(_COMMITS, (name,)).fetchone()
+            return row is None or row[0] is not False
+        return True
 
     def dead_rows(self) -> dict[int, int]:
         """Dead rows of tables by oid, as far as sessions have reported them; none if the server is gone."""

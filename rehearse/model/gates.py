@@ -30,6 +30,15 @@ class MetricRef:
             return self.name
         return self.name + "{" + ",".join(f"{k}={v}" for k, v in self.selector) + "}"
 
+    @property
+    def of_down(self) -> bool:
+        """Whether the way back is meant."""
+        return ("phase", DOWN) in self.selector
+
+
+# As a phase: the way back, where it was met by the traffic.
+DOWN = "down"
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -61,6 +70,7 @@ class MetricKind:
     """What a metric means, in which unit, and which selectors it takes.
 
     `live` says how it is known while the migration runs, for gates that break it off; empty: it is not.
+    `of_down` says whether it can be asked of the way back: of one with the selector `phase` it always can.
     """
 
     name: str
@@ -68,6 +78,12 @@ class MetricKind:
     meaning: str
     selectors: tuple[str, ...] = ()
     live: str = ""
+    of_down: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The selectors in the order in which they are written, `phase` too where it can be `down` alone."""
+        return ("phase", *self.selectors) if self.of_down else self.selectors
 
 
 _TRAFFIC = ("phase", "script")
@@ -79,9 +95,13 @@ METRICS: tuple[MetricKind, ...] = (
         "longest time in which work of one script was due and none finished, from the migration's start on",
         ("script",),
         "how long nothing has been answered, or while sessions wait for locks the oldest transaction",
+        of_down=True,
     ),
     MetricKind(
-        "stall.total", Unit.SECONDS, "time in which any script was stalled, from the migration's start on"
+        "stall.total",
+        Unit.SECONDS,
+        "time in which any script was stalled, from the migration's start on",
+        of_down=True,
     ),
     *(
         MetricKind(
@@ -121,16 +141,19 @@ METRICS: tuple[MetricKind, ...] = (
         "blocking.max",
         Unit.SECONDS,
         "longest observed wait of the application for a lock behind the migration (lower bound)",
+        of_down=True,
     ),
     MetricKind(
         "blocking.held",
         Unit.SECONDS,
         "longest time the migration held a lock that conflicts with the application",
+        of_down=True,
     ),
     MetricKind(
         "blocking.queued",
         Unit.SECONDS,
         "longest time the migration itself waited for a lock, so that others queued behind it (lower bound)",
+        of_down=True,
     ),
     MetricKind(
         "blocking.projected",
@@ -142,9 +165,10 @@ METRICS: tuple[MetricKind, ...] = (
         Unit.SECONDS,
         "the migration from its first to its last statement",
         live="the time since it began",
+        of_down=True,
     ),
     MetricKind("duration.projected", Unit.SECONDS, "the same, projected to production rows"),
-    MetricKind("wal.bytes", Unit.BYTES, "write-ahead log written during the migration"),
+    MetricKind("wal.bytes", Unit.BYTES, "write-ahead log written during the migration", of_down=True),
     MetricKind("wal.projected", Unit.BYTES, "the same, projected to production rows"),
     MetricKind(
         "disk.peak",

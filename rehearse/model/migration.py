@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from rehearse.model.locks import LockMode
@@ -18,11 +18,26 @@ class TransactionMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A migration tool as its team runs it: the command and its arguments, run without a shell in `cwd`.
+
+    `env` comes on top of our own environment; its values may hold passwords: no record has them.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    cwd: str = "."
+
+
+@dataclass(frozen=True, slots=True)
 class SqlFile:
-    """One file of a migration, in the order it is to be run."""
+    """One file of a migration, in the order it is to be run; or in its place the command of a `tool`, whose
+    `name` and `text` are the command line.
+    """
 
     name: str
     text: str
+    tool: ToolSpec | None = None
 
 
 class StatementOutcome(Enum):
@@ -31,6 +46,7 @@ class StatementOutcome(Enum):
     OK = "ok"
     FAILED = "failed"
     CANCELLED = "cancelled"  # by us: the migration took longer than it was allowed
+    REFUSED = "refused"  # by the server, and the migration tool that had sent it went on
     RUNNING = "running"  # in a record that was cut short
     NOT_RUN = "not run"  # after one that failed
 
@@ -50,7 +66,8 @@ class HeldLock:
     `table` is the table itself, or the one an index belongs to. `created_here` marks relations that the
     migration itself created: no application can be waiting for those. Where the statement commits as it
     goes, `span_ns` is the longest time that the lock can have been held in one of its transactions: from the
-    last look that did not find it to the first that no longer did.
+    last look that did not find it to the first that no longer did. `weaker` modes on the same relation the
+    statement took as well, for as long or longer; they keep out nobody whom `mode` does not keep out.
     """
 
     relation: Relation
@@ -60,6 +77,7 @@ class HeldLock:
     created_here: bool = False
     evidence: LockEvidence = LockEvidence.TRANSACTION
     span_ns: tuple[int, int] | None = None
+    weaker: tuple[LockMode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +130,11 @@ class RelationChange:
 class Effects:
     """What one statement did. Every field is a fact read from the server, not a guess from the text.
 
-    `rows_changed` is what INSERT, UPDATE and DELETE reported by table. `wal_bytes` is None where not
+    `rows_changed` is what INSERT, UPDATE and DELETE reported by table, `rows_locked` how many rows were
+    locked at most without being changed (SELECT ... FOR UPDATE). `wal_bytes` is None where not
     measured; `wal_exact` tells the session's own count from a difference of log positions, which has
-    the traffic's share in it.
+    the traffic's share in it. Where `counted` is false the server did not count rows: that `scanned` and
+    `rows_changed` have none says nothing.
     """
 
     locks: tuple[HeldLock, ...] = ()
@@ -128,6 +148,8 @@ class Effects:
     wal_bytes: int | None = None
     wal_exact: bool = False
     longest_transaction_ns: int | None = None  # sampled, of a statement that commits as it goes
+    counted: bool = True
+    rows_locked: tuple[tuple[Relation, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +241,18 @@ class TransactionSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRun:
+    """How the command of a migration tool ended. `exit_status` is negative where a signal ended it, and None
+    where we did; `output` are its last lines, passwords masked; `sessions` counts its connections.
+    """
+
+    command: str
+    exit_status: int | None
+    output: tuple[str, ...] = ()
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationRun:
     """The migration from first to last statement."""
 
@@ -228,6 +262,7 @@ class MigrationRun:
     statements: tuple[Statement, ...]
     transactions: tuple[TransactionSpan, ...]
     aftermath: tuple[Aftermath, ...] = ()
+    tool: ToolRun | None = None  # None: it was sent by us
 
     @property
     def failed(self) -> Statement | None:
@@ -240,7 +275,8 @@ class MigrationRun:
 class MigrationState:
     """Where a running migration is, for whoever observes it from another thread."""
 
-    pid: int | None = None  # the server process of its session
+    pid: int | None = None  # the server process of its session; of a tool's, the one that executes
     statement: int | None = None  # index of the statement being executed
     text: str = ""
     started_ns: int = 0  # of that statement
+    pids: frozenset[int] = frozenset()  # of all its sessions, where a tool may have several

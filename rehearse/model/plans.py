@@ -73,6 +73,27 @@ class StatementPlans:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCount:
+    """What the server itself counted of a statement: calls, and of each seconds and blocks, on average."""
+
+    calls: int
+    seconds: float
+    blocks: float
+
+
+@dataclass(frozen=True, slots=True)
+class CountedStatement:
+    """A statement under traffic in the baseline and in the recovery, by pg_stat_statements; one text that
+    several scripts send is counted as one.
+    """
+
+    script: str
+    index: int
+    before: ServerCount
+    after: ServerCount
+
+
+@dataclass(frozen=True, slots=True)
 class LostIndex:
     """An index that statements used before the migration and that is gone, or INVALID, after it."""
 

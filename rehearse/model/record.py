@@ -9,7 +9,7 @@ from rehearse.model.compatibility import CompatibilityFacts
 from rehearse.model.drift import DriftFacts
 from rehearse.model.gates import Aborted
 from rehearse.model.migration import MigrationRun
-from rehearse.model.plans import PlansFacts
+from rehearse.model.plans import CountedStatement, PlansFacts
 from rehearse.model.relation import Relation
 from rehearse.model.repeats import Repeat
 from rehearse.model.replica import ReplicaFacts
@@ -128,7 +128,8 @@ class Trial:
     `missing_adversaries` are those that the scenario asked for and that were not there when they should be.
     `unmeasured` says why the trial could not be made, or not to its end; what a trial of its kind found
     stands in the field of that name. `missing_rows` were committed by the traffic and are not there.
-    `aborted` is the gate that broke the migration off.
+    `aborted` is the gate that broke the migration off. `counted` is what pg_stat_statements says of the
+    application's statements, None where it is not loaded.
     """
 
     kind: TrialKind
@@ -152,6 +153,7 @@ class Trial:
     drift: DriftFacts | None = None
     scale: ScaleFacts | None = None
     replica: ReplicaFacts | None = None
+    counted: tuple[CountedStatement, ...] | None = None
 
     def phase(self, phase: Phase) -> PhaseSpan | None:
         """The span of `phase`, None where the trial never came to it."""

@@ -55,7 +55,7 @@ def party(session: Session, state: MigrationState, scripts: ScriptNames) -> Part
     which may come after the one in the same transaction that took a lock.
     """
     pid, name, kind = session.pid, session.application_name, session.backend_type
-    if name == MIGRATION or (pid == state.pid and pid):
+    if name == MIGRATION or (pid and (pid == state.pid or pid in state.pids)):
         return Party(pid, Role.MIGRATION, statement=state.statement)
     if name == TRAFFIC:
         return Party(pid, Role.TRAFFIC, script=scripts.of(session.query))

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rehearse.errors import EnvironmentFailure, InputError, RecordError
-from rehearse.model.record import SCHEMA_VERSION, RunRecord
+from rehearse.model.record import SCHEMA_VERSION, RunRecord, TrialKind
 from rehearse.model.workload import SampleColumns
 from rehearse.record.samples import read_columns, write_columns
 
@@ -78,10 +78,11 @@ class RunFolder:
         self._replace(name, lambda path: path.write_text(text, encoding="utf-8"))
         return self.path / name
 
-    def write_samples(self, samples: SampleColumns) -> str:
-        """The samples of the traffic as Parquet; returns the file's name."""
-        self._replace(SAMPLES_FILE, lambda path: write_columns(samples, path))
-        return SAMPLES_FILE
+    def write_samples(self, samples: SampleColumns, kind: TrialKind = TrialKind.TRAFFIC) -> str:
+        """The samples of the traffic in that trial as Parquet; returns the file's name."""
+        name = SAMPLES_FILE if kind is TrialKind.TRAFFIC else f"samples-{kind.value}.parquet"
+        self._replace(name, lambda path: write_columns(samples, path))
+        return name
 
     def _replace(self, name: str, write: Callable[[Path], object]) -> None:
         temporary = self.path / f".{name}.part"
@@ -118,12 +119,12 @@ class RunFolder:
             )
         return record
 
-    def read_samples(self, record: RunRecord) -> SampleColumns | None:
-        """The samples the record names, None where it names none."""
-        names = [trial.samples_file for trial in record.trials if trial.samples_file]
-        if not names:
+    def read_samples(self, record: RunRecord, kind: TrialKind = TrialKind.TRAFFIC) -> SampleColumns | None:
+        """The samples that the record names for that trial, None where it names none."""
+        trial = record.trial(kind)
+        if trial is None or trial.samples_file is None:
             return None
-        file = self.path / Path(names[0]).name
+        file = self.path / Path(trial.samples_file).name
         try:
             return read_columns(file)
         except (OSError, ValueError) as error:

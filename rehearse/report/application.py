@@ -81,6 +81,34 @@ def plan_lines(found: PlansFacts) -> list[str]:
     return lines
 
 
+def uncompared_lines(found: PlansFacts) -> list[str]:
+    """The statements of which no two plans could be held side by side, and why, in a line each."""
+    return [
+        f"not compared: {each.script}, statement {each.index + 1} ({each.version.value} application), "
+        f"{_why_uncompared(each)}"
+        for each in found.statements
+        if not is_compared(each)
+    ]
+
+
+def is_compared(each: StatementPlans) -> bool:
+    """Whether it ran on both schemas, or was cancelled on the migrated one."""
+    return bool(each.before.seconds and (each.after.seconds or each.after.timed_out))
+
+
+def _why_uncompared(each: StatementPlans) -> str:
+    sides = (("old", each.before), ("migrated", each.after))
+    return "and ".join(_not_on(schema, side) for schema, side in sides if not side.seconds).strip()
+
+
+def _not_on(schema: str, side: Execution) -> str:
+    """Never reached is not refused: an earlier statement of its script was, or a condition led elsewhere."""
+    if not side.draws:
+        return f"which was not reached on the {schema} schema "
+    states = sorted({refused.sqlstate for refused in side.refusals})
+    return f"which does not run on the {schema} schema ({', '.join(states)}) "
+
+
 def cell_lines(found: CompatibilityFacts) -> list[str]:
     """The table in a line a cell, and the cached plans."""
     lines = []
@@ -110,6 +138,7 @@ def plans_document(record: RunRecord) -> list[Json]:
             "script": each.script,
             "statement": each.index,
             "application": each.version.value,
+            "compared": is_compared(each),
             "before": _execution(each.before),
             "after": _execution(each.after),
             "after_vacuum": _execution(each.vacuumed) if each.vacuumed else None,

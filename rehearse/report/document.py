@@ -194,6 +194,14 @@ def _trial(trial: Trial) -> Json:
         "phases": {span.phase.value: _seconds(span.end_ns - span.start_ns) for span in trial.phases},
         "migration_s": _seconds(run.ended_ns - run.started_ns) if run else None,
         "failed_statement": run.failed.index if run and run.failed else None,
+        "tool": None
+        if run is None or run.tool is None
+        else {
+            "command": run.tool.command,
+            "exit_status": run.tool.exit_status,
+            "sessions": run.tool.sessions,
+            "output": list(run.tool.output),
+        },
         "samples_file": trial.samples_file,
         "lock_samples": trial.observer.samples if trial.observer else None,
         "transactions_due": trial.driver.offered if trial.driver else None,

@@ -160,11 +160,13 @@ def _plans(trial: Trial) -> Told:
     if trial.plans is None:
         return Result.UNMEASURED, []
     lines = application.plan_lines(trial.plans)
-    tried = f"{fmt.plural(len(trial.plans.statements), 'statement')} explained before and after"
+    apart = application.uncompared_lines(trial.plans)
+    compared = len(trial.plans.statements) - len(apart)
+    tried = f"{fmt.plural(compared, 'statement')} explained before and after"
     if not lines:
-        return Result.CLEAN, [f"{tried}: all as they were"]
+        return Result.CLEAN, [f"{tried}: all as they were" if compared else tried, *apart]
     bad = any(application.is_far_costlier(each) for each in trial.plans.statements)
-    return (Result.FOUND if bad else Result.CLEAN), [tried, *lines]
+    return (Result.FOUND if bad else Result.CLEAN), [tried, *lines, *apart]
 
 
 def _compatibility(trial: Trial) -> Told:

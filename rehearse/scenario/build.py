@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,8 +20,6 @@ from rehearse.model.scenario import (
     DatabaseSpec,
     DatasetSpec,
     MigrationSpec,
-    NewApplication,
-    PhaseLengths,
     RowCounts,
     Scenario,
     ServerSettings,
@@ -29,27 +27,22 @@ from rehearse.model.scenario import (
 )
 from rehearse.model.target import EngineName
 from rehearse.model.trials import DriftSpec, TrialKind, TrialsSpec
-from rehearse.model.workload import Arrivals, Protocol, RateStep, RetryPolicy, ScriptSource, Trace
+from rehearse.scenario.build_workload import build_workload
 from rehearse.scenario.document import (
-    ALL_TRIALS,
-    EVERY_OTHER,
-    INCLUDE,
     AdversaryTable,
-    AfterTable,
     ContainerTable,
     DatabaseDocument,
     DatabaseTable,
     DatasetTable,
     DriftTable,
     MigrationTable,
-    RetryTable,
     ScenarioDocument,
     TrialsTable,
     WorkloadTable,
 )
+from rehearse.scenario.entries import ALL_TRIALS, EVERY_OTHER, INCLUDE
 from rehearse.scenario.exported import parse_settings
 from rehearse.scenario.exported_mysql import parse_variables
-from rehearse.scenario.files import Reader
 from rehearse.scenario.gates import (
     OFF,
     default_gates,
@@ -61,15 +54,12 @@ from rehearse.scenario.gates import (
 from rehearse.scenario.generation import described
 from rehearse.scenario.history import read_history
 from rehearse.scenario.lines import Loc
-from rehearse.scenario.pacing import check_steps
 from rehearse.scenario.places import Places
 from rehearse.scenario.problems import first_problem
 from rehearse.scenario.risks import aborts_of, accepted_of
-from rehearse.scenario.scripts import BUILT_IN, ChoiceError, read_scripts
-from rehearse.scenario.trace import parse_trace
+from rehearse.scenario.sources import Sources
+from rehearse.scenario.tools import check_command, commands
 from rehearse.scenario.values import RefusedError
-
-_WITH_NEW_APPLICATION_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,24 +129,8 @@ class _Builder:
     def __init__(self, draft: Draft) -> None:
         self._places = draft.places
         self._expressions = draft.gates
-        here = Path()
-        self._of_file = Reader((draft.folder, here) if draft.folder is not None else (here,))
-        self._of_flags = Reader((here,))
-
-    def _read(self, loc: Loc, name: str, *, may_be_empty: bool = True) -> SqlFile:
-        reader = self._of_flags if self._places.flag(loc) else self._of_file
-        try:
-            file = reader.read(name)
-        except RefusedError as refusal:
-            raise self._places.error(loc, "{} " + refusal.what, refusal.mend) from None
-        if not may_be_empty and not file.text.strip():
-            raise self._places.error(loc, f"{{}} names `{name}`, which is empty")
-        return file
-
-    def _files(self, loc: Loc, names: Sequence[str], *, may_be_empty: bool = True) -> tuple[SqlFile, ...]:
-        return tuple(
-            self._read((*loc, index), name, may_be_empty=may_be_empty) for index, name in enumerate(names)
-        )
+        self._folder = draft.folder or Path()
+        self._sources = Sources(draft.places, draft.folder)
 
     def trials(self, table: TrialsTable, drift: DriftTable | None) -> TrialsSpec:
         kinds = None
@@ -173,12 +147,12 @@ class _Builder:
         schema = table.schema_file
         return DriftSpec(
             tuple(file for index, name in enumerate(table.history) for file in self._history(index, name)),
-            None if schema is None else self._read(("drift", "schema"), schema, may_be_empty=False),
+            None if schema is None else self._sources.read(("drift", "schema"), schema, may_be_empty=False),
         )
 
     def _history(self, index: int, name: str) -> tuple[SqlFile, ...]:
         try:
-            return read_history(self._of_file, name)
+            return read_history(self._sources.of_file, name)
         except RefusedError as refusal:
             loc = ("drift", "history", index)
             raise self._places.error(loc, "{} " + refusal.what, refusal.mend) from None
@@ -197,18 +171,18 @@ class _Builder:
             settings=tuple(settings.items()),
             production=None if included is None else self._exported(included, EngineName(table.engine)),
             extensions=tuple(table.extensions),
-            init=self._files(("database", "init"), table.init),
+            init=self._sources.files(("database", "init"), table.init),
             container=None if table.container is None else _container(table.container),
         )
 
     def _exported(self, name: str, engine: EngineName) -> ServerSettings:
-        file = self._read(("database", "settings", INCLUDE), name, may_be_empty=False)
+        file = self._sources.read(("database", "settings", INCLUDE), name, may_be_empty=False)
         parse = parse_settings if engine is EngineName.POSTGRES else parse_variables
         return ServerSettings(name, parse(file))
 
     def dataset(self, table: DatasetTable) -> DatasetSpec:
-        schema = self._read(("dataset", "schema"), table.schema_file, may_be_empty=False)
-        load = self._files(("dataset", "load"), table.load)
+        schema = self._sources.read(("dataset", "schema"), table.schema_file, may_be_empty=False)
+        load = self._sources.files(("dataset", "load"), table.load)
         columns, tables = described(table.columns, table.tables, self._places)
         rows = _row_counts(table.rows)
         profile = None if table.profile is None else self._profile(table.profile)
@@ -223,7 +197,7 @@ class _Builder:
     def _snapshot(self, name: str, schema: SqlFile) -> str:
         """The folder of the snapshot, which is where the schema is."""
         loc: Loc = ("dataset", "snapshot")
-        manifest = Path(self._read(loc, f"{name}/manifest.json", may_be_empty=False).name)
+        manifest = Path(self._sources.read(loc, f"{name}/manifest.json", may_be_empty=False).name)
         if Path(schema.name).resolve() != manifest.with_name("schema.sql").resolve():
             mend = f'schema = "{name}/schema.sql"'
             raise self._places.error(loc, "{} has a schema of its own, and `dataset.schema` is another", mend)
@@ -231,111 +205,27 @@ class _Builder:
 
     def _profile(self, name: str) -> Profile:
         loc: Loc = ("dataset", "profile")
-        file = self._read(loc, name, may_be_empty=False)
+        file = self._sources.read(loc, name, may_be_empty=False)
         try:
             return parse_profile(file.text, file.name)
         except InputError as error:
             raise self._places.error(loc, f"{{}}: {error.what}", error.mend) from None
 
     def migration(self, table: MigrationTable) -> MigrationSpec:
+        check_command(table, self._places)
+        folder = Path() if self._places.flag(("migration", "command")) else self._folder
         return MigrationSpec(
-            up=self._files(("migration", "up"), table.up, may_be_empty=False),
-            down=self._files(("migration", "down"), table.down),
+            up=commands(table, table.command, folder)
+            or self._sources.files(("migration", "up"), table.up or (), may_be_empty=False),
+            down=commands(table, table.down_command, folder)
+            or self._sources.files(("migration", "down"), table.down),
             transaction=TransactionMode(table.transaction),
             expendable=tuple(table.expendable),
             timeout_s=table.timeout,
         )
 
     def workload(self, table: WorkloadTable, rows: Mapping[str, int]) -> WorkloadSpec:
-        if table.processes > table.clients:
-            what = f"{{}} is {table.processes}, more than the {table.clients} clients they share"
-            raise self._places.error(("workload", "processes"), what)
-        scripts = self._scripts(("workload", "scripts"), table.scripts)
-        self._check_pacing(table, inferred=not scripts)
-        trace = self._trace(table, [script.name for script in scripts])
-        after = self._after(table.after, [script.name for script in scripts])
-        steps = self._steps(table)
-        rate = max((step.rate for step in steps), default=0.0)
-        variables = dict(table.variables)
-        of_pgbench = any(table.startswith("pgbench_") for table in rows)
-        if any(s.file in BUILT_IN or (of_pgbench and ":scale" in s.text) for s in scripts):
-            variables.setdefault("scale", _pgbench_scale(rows))
-        return WorkloadSpec(
-            scripts=scripts,
-            rate=rate if trace is None else len(trace.due_ns) / (trace.length_ns / 1e9),
-            clients=table.clients,
-            processes=table.processes,
-            protocol=Protocol(table.protocol),
-            variables=tuple(variables.items()),
-            phases=PhaseLengths(table.warm_up, table.baseline, _recovery_s(table)),
-            closed_loop=not steps,
-            arrivals=Arrivals(table.arrivals),
-            steps=steps if len(steps) > 1 or any(step.until_s is not None for step in steps) else (),
-            trace=trace,
-            retry=None if table.retry is None else _retry(table.retry),
-            after=after,
-            writes=table.writes,
-            hot=tuple(table.hot.items()),
-        )
-
-    def _steps(self, table: WorkloadTable) -> tuple[RateStep, ...]:
-        steps = tuple(RateStep(step.rate, step.until, step.ramp) for step in table.rate)
-        try:
-            return check_steps(steps)
-        except RefusedError as refusal:
-            raise self._places.error(("workload", "rate"), "{} " + refusal.what, refusal.mend) from None
-
-    def _check_pacing(self, table: WorkloadTable, *, inferred: bool) -> None:
-        given = table.model_fields_set
-        changing = "trace" if table.trace is not None else None if len(table.rate) == 1 else "rate"
-        problems = (
-            (
-                "writes" if table.writes is not None else "hot",
-                (table.writes is not None or bool(table.hot)) and not inferred,
-                "is for an inferred workload, and scripts are given: their weights say it",
-            ),
-            ("trace", table.trace is not None and "rate" in given, "and `workload.rate` exclude each other"),
-            ("trace", table.trace is not None and inferred, "names scripts: give them as `workload.scripts`"),
-            ("after", table.after is not None and changing is not None, "needs one steady rate"),
-        )
-        for key, wrong, what in problems:
-            if wrong:
-                raise self._places.error(("workload", key), "{} " + what)
-
-    def _trace(self, table: WorkloadTable, scripts: Sequence[str]) -> Trace | None:
-        if table.trace is None:
-            return None
-        loc: Loc = ("workload", "trace")
-        file = self._read(loc, table.trace, may_be_empty=False)
-        try:
-            return parse_trace(file.text, table.trace, scripts)
-        except RefusedError as refusal:
-            raise self._places.error(loc, "{} " + refusal.what, refusal.mend) from None
-
-    def _after(self, table: AfterTable | None, taken: Sequence[str]) -> NewApplication | None:
-        if table is None:
-            return None
-        if table.share == 0:
-            raise self._places.error(("workload", "after", "share"), "{} must be above 0")
-        scripts = self._scripts(("workload", "after", "scripts"), table.scripts)
-        named = tuple(
-            replace(script, name=f"{script.name}_new") if script.name in taken else script
-            for script in scripts
-        )
-        return NewApplication(named, table.share, table.ramp)
-
-    def _scripts(self, loc: Loc, choices: Sequence[str]) -> tuple[ScriptSource, ...]:
-
-        def read(index: int, name: str) -> str:
-            return self._read((*loc, index), name, may_be_empty=False).text
-
-        try:
-            scripts = read_scripts(choices, read)
-        except ChoiceError as error:
-            raise self._places.error((*loc, error.index), "{} " + error.what, error.mend) from None
-        if choices and not scripts:
-            raise self._places.error(loc, "{} gives every script the weight 0")
-        return scripts
+        return build_workload(table, rows, self._sources)
 
     def gates(self, table: Mapping[str, str], scripts: Sequence[str] | None) -> tuple[Gate, ...]:
         changes: list[Gate | MetricRef] = []
@@ -361,17 +251,6 @@ def gate_changes(expressions: Sequence[str], scripts: Sequence[str] | None) -> t
     return tuple(changes)
 
 
-def _retry(table: RetryTable) -> RetryPolicy:
-    return RetryPolicy(tuple(table.sqlstates), table.attempts, table.backoff)
-
-
-def _recovery_s(table: WorkloadTable) -> float:
-    """The phase after the migration; longer where a new application is to be met in it, unless it is said."""
-    if table.after is None or "recovery" in table.model_fields_set:
-        return table.recovery
-    return max(table.recovery, table.after.ramp + _WITH_NEW_APPLICATION_S)
-
-
 def _container(table: ContainerTable) -> ContainerSpec:
     return ContainerSpec(table.cpus, table.memory, table.shm_size, table.tmpfs)
 
@@ -383,10 +262,3 @@ def _row_counts(rows: Mapping[str, int]) -> RowCounts:
 
 def _adversary(table: AdversaryTable) -> AdversarySpec:
     return AdversarySpec(table.kind, table.table, table.duration, table.start)
-
-
-def _pgbench_scale(rows: Mapping[str, int]) -> int:
-    """The scale that the built-in scripts find in the generated tables: one branch, 100,000 accounts each."""
-    if "pgbench_branches" in rows:
-        return max(1, rows["pgbench_branches"])
-    return max(1, rows.get("pgbench_accounts", rows.get(EVERY_OTHER, 0)) // 100_000)

@@ -10,14 +10,14 @@ from typing import TypedDict
 from rehearse.errors import ScenarioError
 from rehearse.model.migration import SqlFile
 from rehearse.model.scenario import RowCounts, Scenario
-from rehearse.model.workload import Arrivals, Protocol, RetryPolicy, ScriptSource, Trace
+from rehearse.model.workload import Arrivals, Protocol, RateStep, RetryPolicy, ScriptSource, Trace
 from rehearse.scenario.addresses import is_dsn
 from rehearse.scenario.build import Draft, build
-from rehearse.scenario.document import EVERY_OTHER, INCLUDE
+from rehearse.scenario.entries import EVERY_OTHER, INCLUDE
 from rehearse.scenario.files import Reader
 from rehearse.scenario.lines import Loc
 from rehearse.scenario.nearest import suggestion
-from rehearse.scenario.pacing import parse_retry
+from rehearse.scenario.pacing import parse_rate, parse_retry
 from rehearse.scenario.places import Places
 from rehearse.scenario.scripts import ChoiceError, read_scripts
 from rehearse.scenario.trace import parse_trace
@@ -35,6 +35,8 @@ class Flags(TypedDict, total=False):
     schema: Path | None
     migration: Sequence[Path]
     down: Sequence[Path]
+    command: str | None
+    down_command: str | None
     load: Sequence[Path]
     workload: Sequence[str]
     define: Sequence[str]
@@ -70,6 +72,8 @@ _FLAGS: dict[str, tuple[str, Loc]] = {
     "schema": ("--schema", ("dataset", "schema")),
     "migration": ("--migration", ("migration", "up")),
     "down": ("--down", ("migration", "down")),
+    "command": ("--command", ("migration", "command")),
+    "down_command": ("--down-command", ("migration", "down_command")),
     "load": ("--load", ("dataset", "load")),
     "workload": ("--workload", ("workload", "scripts")),
     "define": ("--define", ("workload", "variables")),
@@ -102,20 +106,20 @@ _FLAGS: dict[str, tuple[str, Loc]] = {
 
 
 def scenario_from_flags(flags: Flags) -> Scenario:
-    """A scenario from flags alone: `schema` and `migration` are required.
+    """A scenario from flags alone: `schema`, and `migration` or `command`, are required.
 
     Files are relative to the current directory. Raises ScenarioError, naming the flag.
     """
     given = _given(flags)
     for required in ("schema", "migration"):
-        if required not in given:
+        if required not in given and not (required == "migration" and "command" in given):
             flag = _FLAGS[required][0]
             raise ScenarioError(f"`{flag}` is missing", "give a scenario file, or --schema and --migration")
     return build(
         Draft(
             document=flag_document(flags),
             places=Places(flags=flag_places(flags)),
-            name=Path(_as_texts(given["migration"])[0]).stem,
+            name=Path(_as_texts(given.get("migration") or given["command"])[0]).stem,
             source=command_line(flags),
             gates=flags.get("gates", ()),
             aborts=flags.get("aborts", ()),
@@ -178,6 +182,14 @@ def parse_arrivals(text: str, flag: str = "--arrivals") -> Arrivals:
             f"`{flag}` must not be `{text}`", suggestion(text, valid, otherwise="it is one of")
         )
     return Arrivals(text)
+
+
+def parse_rate_flag(text: str, flag: str = "--rate") -> tuple[RateStep, ...]:
+    """A rate, or steps and ramps; none for a closed loop. Raises ScenarioError, naming the flag."""
+    try:
+        return parse_rate(text)
+    except RefusedError as refusal:
+        raise ScenarioError(f"`{flag}` {refusal.what}", refusal.mend) from None
 
 
 def parse_retry_flag(text: str, flag: str = "--retry") -> RetryPolicy | None:
@@ -311,9 +323,19 @@ def _kinds(_flag: str, value: object) -> object:
     return [word.strip() for word in str(value).split(",") if word.strip()]
 
 
+def _words(flag: str, value: object) -> object:
+    """A command line as a shell reads it, without anything else that a shell does."""
+    try:
+        return shlex.split(str(value))
+    except ValueError as error:
+        raise ScenarioError(f"`{flag}` cannot be taken apart: {str(error).lower()}") from None
+
+
 _READERS: dict[str, Callable[[str, object], object]] = {
     "migration": _list,
     "down": _list,
+    "command": _words,
+    "down_command": _words,
     "load": _list,
     "workload": _list,
     "after": _list,

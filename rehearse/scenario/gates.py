@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rehearse.errors import ScenarioError
-from rehearse.model.gates import DEFAULT_GATES, METRIC_KINDS, Comparison, Gate, MetricKind, MetricRef
+from rehearse.model.gates import DEFAULT_GATES, DOWN, METRIC_KINDS, Comparison, Gate, MetricKind, MetricRef
 from rehearse.model.record import Phase
 from rehearse.model.verdict import Unit
 from rehearse.scenario.nearest import suggestion
@@ -75,7 +75,7 @@ def parse_metric(text: str, scripts: Iterable[str] | None = None) -> MetricRef:
     if kind is None:
         raise ScenarioError(f"unknown metric `{match[1]}`", suggestion(match[1], METRIC_KINDS))
     given = _selectors(kind, match[2] or "", None if scripts is None else tuple(scripts))
-    return MetricRef(kind.name, tuple((key, given[key]) for key in kind.selectors if key in given))
+    return MetricRef(kind.name, tuple((key, given[key]) for key in kind.keys if key in given))
 
 
 def _selectors(kind: MetricKind, text: str, scripts: tuple[str, ...] | None) -> dict[str, str]:
@@ -84,16 +84,20 @@ def _selectors(kind: MetricKind, text: str, scripts: tuple[str, ...] | None) -> 
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
             raise ScenarioError(f"`{part.strip()}` is not a selector of `{kind.name}`", "write `key=value`")
-        if key not in kind.selectors:
-            mend = suggestion(key, kind.selectors) if kind.selectors else "it takes none"
+        if key not in kind.keys:
+            mend = suggestion(key, kind.keys) if kind.keys else "it takes none"
             raise ScenarioError(f"unknown selector `{key}` of `{kind.name}`", mend)
         if key in given:
             raise ScenarioError(f"selector `{key}` of `{kind.name}` is given twice")
-        valid = _PHASES if key == "phase" else scripts
+        valid = _phases(kind) if key == "phase" else scripts
         if valid is not None and value not in valid:
             raise ScenarioError(f"unknown {key} `{value}`", suggestion(value, valid))
         given[key] = value
     return given
+
+
+def _phases(kind: MetricKind) -> tuple[str, ...]:
+    return (*_PHASES, DOWN) if "phase" in kind.selectors else (DOWN,)
 
 
 def parse_gate(metric_text: str, condition_text: str, scripts: Iterable[str] | None = None) -> Gate:

@@ -25,7 +25,8 @@ def metrics_table() -> str:
 
 
 def _row(kind: MetricKind) -> str:
-    selectors = ", ".join(f"`{name}`" for name in kind.selectors)
+    names = ("phase=down", *kind.selectors) if kind.of_down else kind.selectors
+    selectors = ", ".join(f"`{name}`" for name in names)
     cells = (f"`{kind.name}`", _UNITS[kind.unit], selectors, kind.meaning, kind.live)
     return "| " + " | ".join(cells) + " |"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 
 from rehearse.model.workload import RateStep, RetryPolicy
-from rehearse.scenario.values import RefusedError
+from rehearse.scenario.values import RefusedError, parse_duration
 
 CLOSED_LOOP = "closed-loop"
 APPLICATION, NONE = "application", "none"
@@ -54,6 +55,38 @@ def check_steps(steps: tuple[RateStep, ...]) -> tuple[RateStep, ...]:
     if steps and steps[-1].rate <= 0:
         raise RefusedError("must not end with a rate of 0", "without traffic nothing would be measured")
     return steps
+
+
+_STEP = re.compile(r"(?P<ramp>to\s+)?(?P<rate>\S+)(?:\s+until\s+(?P<until>\S+))?")
+
+
+def parse_rate(text: str) -> tuple[RateStep, ...]:
+    """A rate on a command line: `500`, `closed-loop` (no step), or steps and ramps such as
+    `200 until 30s, to 1000 until 60s, 400`. Raises RefusedError.
+    """
+    if text.strip() == CLOSED_LOOP:
+        return ()
+    return check_steps(tuple(_parse_step(part.strip()) for part in text.split(",")))
+
+
+def _parse_step(text: str) -> RateStep:
+    match = _STEP.fullmatch(text)
+    if match is None:
+        raise RefusedError(
+            f"has `{text}`, which is no rate", 'write 500, or "200 until 30s, to 1000 until 60s, 400"'
+        )
+    try:
+        rate = float(match["rate"])
+    except ValueError:
+        raise RefusedError(
+            f"has `{match['rate']}`, which is no rate", f"transactions a second, or {CLOSED_LOOP}"
+        ) from None
+    if not 0 <= rate <= HIGHEST_RATE:
+        raise RefusedError(f"must be from 0 to {HIGHEST_RATE}, not {rate:.15g}")
+    if rate == 0 and match["until"] is None:
+        raise RefusedError("must not end with a rate of 0", "without traffic nothing would be measured")
+    until = match["until"]
+    return RateStep(rate, None if until is None else parse_duration(until), bool(match["ramp"]))
 
 
 def as_retry(value: object) -> object:

@@ -23,8 +23,12 @@ def redact(scenario: Scenario) -> Scenario:
     """
     schema, database = scenario.dataset.schema, scenario.database
     profile = scenario.dataset.profile
+    migration = scenario.migration
     scenario = replace(
         scenario,
+        migration=replace(
+            migration, up=tuple(map(_public, migration.up)), down=tuple(map(_public, migration.down))
+        ),
         database=replace(database, init=tuple(map(_summary, database.init))),
         dataset=replace(
             scenario.dataset,
@@ -53,6 +57,13 @@ def redact(scenario: Scenario) -> Scenario:
     scheme, separator, _ = provision.partition("://")
     shown = f"{scheme}://***" if separator and scheme.isalpha() else "dsn"
     return replace(scenario, database=replace(scenario.database, provision=shown))
+
+
+def _public(file: SqlFile) -> SqlFile:
+    """A tool's command without what its variables hold."""
+    if file.tool is None:
+        return file
+    return replace(file, tool=replace(file.tool, env=tuple((name, "***") for name, _ in file.tool.env)))
 
 
 def _summary(file: SqlFile) -> SqlFile:

@@ -32,7 +32,7 @@ HEAVY = (
 )
 def test_a_wrong_command_line_gets_one_line(words: list[str], says: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "rehearse", *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "rehearse", *words], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -43,6 +43,6 @@ def test_a_wrong_command_line_gets_one_line(words: list[str], says: str) -> None
 def test_help_needs_nothing_heavy() -> None:
     code = f"import sys, rehearse.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True
     )
     assert done.stdout.strip() == "[]"

@@ -274,3 +274,10 @@ def test_a_table_of_the_size_allowed_just_uses_the_budget_up(rows: int, took: fl
     allowed = may_grow_to([Work(WorkKind.SCAN, ORDERS, rows, None, listed=True)], took, 0.0, budget)
     assert allowed is not None
     assert allowed / rows * took == pytest.approx(budget)
+
+
+def test_work_over_a_table_that_took_no_time_at_all_was_not_timed() -> None:
+    judgement = concluded(migration(rewriting(took_s=0.0)), PRODUCTION)
+    (found,) = [f for f in judgement.findings if f.rule == "rewrite-under-lock"]
+    assert found.severity is Severity.UNMEASURED
+    assert judgement.verdict is not Verdict.GO

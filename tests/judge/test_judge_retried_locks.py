@@ -10,7 +10,22 @@ from rehearse.judge.judge import judge
 from rehearse.model.locks import LockMode
 from rehearse.model.verdict import Verdict
 from rehearse.model.waits import LockWait, Party, Role
-from tests.judge.build import AX, MS, ORDERS, START, S, lock, migration, quiet, record, statement, with_trial
+from tests.judge.build import (
+    AS,
+    AX,
+    MS,
+    ORDERS,
+    ROW_SHARE,
+    SHARE,
+    START,
+    S,
+    lock,
+    migration,
+    quiet,
+    record,
+    statement,
+    with_trial,
+)
 
 TRIES = tuple(START + number * 330 * MS for number in range(12))
 LOOP = replace(
@@ -45,3 +60,16 @@ def test_attempts_that_were_not_seen_leave_it_held_from_the_start(seen: tuple[Lo
     run = migration(replace(LOOP, ended_ns=TRIES[-1] + 40 * MS - START))
     judgement = judge(with_trial(record(run), waits=seen), quiet(run))
     assert judgement.verdict is Verdict.NO_GO
+
+
+def test_a_weaker_lock_that_it_had_before_is_held_from_the_start() -> None:
+    """Between the attempts at the strong one it keeps its own share of the traffic out."""
+    effects = LOOP.effects
+    assert effects is not None
+    ended_ns = TRIES[-1] + 40 * MS - START
+    for weaker, verdict in (((ROW_SHARE, SHARE), Verdict.NO_GO), ((AS, ROW_SHARE), Verdict.GO)):
+        locks = tuple(replace(one, weaker=weaker) for one in effects.locks)
+        loop = replace(LOOP, ended_ns=ended_ns, effects=replace(effects, locks=locks))
+        run = migration(loop)
+        judgement = judge(with_trial(record(run), waits=waits()), quiet(run))
+        assert judgement.verdict is verdict, weaker

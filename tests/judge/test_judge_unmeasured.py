@@ -170,6 +170,7 @@ DAMAGES: dict[str, Damage] = {
     "effects of the ALTER not read": statement_changed(1, effects=None),
     "effects of the UPDATE not read": statement_changed(2, effects=None),
     "effects of the index not read": statement_changed(3, effects=None),
+    "rows of the UPDATE not counted": statement_changed(2, effects=Effects(wal_bytes=9, counted=False)),
     "no transaction ends": changed_run(without_spans),
     "no statements": changed_run(lambda run: replace(run, statements=())),
     "a statement still running": statement_changed(3, outcome=StatementOutcome.RUNNING, effects=None),

@@ -42,44 +42,52 @@ STRUCTURAL = (
     "lock-held-across-statements",
     "long-transaction",
     "rewrite-under-lock",
+    "rows-locked",
     "scan-under-lock",
     "unbounded-lock-queue",
 )
 LOUD = (Severity.FAILURE, Severity.UNMEASURED, Severity.WARNING)
 
 
+# A machine that stops for a moment makes one of a few batches as long as all of them.
+ATTEMPTS = {"long-transaction": 3}
+RESET = "DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
 BASE, COPY = "examples_base", "examples_copy"
 
 
 @pytest.fixture(scope="module")
 def shop(server: Server) -> Iterator[Target]:
-    """The server's own database, beside which the shop stands ready to be copied."""
-    create_database(server.target, BASE)
-    with connect(server.target.on(BASE), "rehearse") as connection:
-        execute_file(connection, SqlFile("shop.sql", SHOP))
+    """The server's own database, beside which there are the shop and a place for its copies."""
+    for name in (BASE, COPY):
+        create_database(server.target, name)
+    _fill(server.target.on(BASE))
     yield server.target
-    drop_database(server.target, BASE)
+    for name in (BASE, COPY):
+        drop_database(server.target, name)
 
 
 @pytest.mark.parametrize("rule", STRUCTURAL)
 def test_the_bad_one_is_caught_and_the_good_one_is_not(rule: str, shop: Target) -> None:
     assert rule in _found(PAGES / rule / "bad.sql", shop)
-    assert rule not in _found(PAGES / rule / "good.sql", shop)
+    assert any(rule not in _found(PAGES / rule / "good.sql", shop) for _ in range(ATTEMPTS.get(rule, 1)))
+
+
+def _fill(database: Target) -> None:
+    """As it was before any migration: filled anew, which is faster than a new database."""
+    with connect(database, "rehearse") as connection:
+        execute_file(connection, SqlFile("shop.sql", RESET + SHOP))
 
 
 def _found(example: Path, server: Target) -> set[str]:
     """The rules that have something against it."""
-    create_database(server, COPY, BASE)
-    try:
-        run = run_migration(
-            server.on(COPY),
-            [SqlFile(example.name, example.read_text(encoding="utf-8"))],
-            TransactionMode.AS_WRITTEN,
-            timeout_s=60,
-            on_state=lambda _: None,
-        )
-    finally:
-        drop_database(server, COPY)
+    _fill(server.on(COPY))
+    run = run_migration(
+        server.on(COPY),
+        [SqlFile(example.name, example.read_text(encoding="utf-8"))],
+        TransactionMode.AS_WRITTEN,
+        timeout_s=60,
+        on_state=lambda _: None,
+    )
     assert run.failed is None, run.failed
     run = count_losses(server.on(BASE), run)
     made = record(run, gates=(), expendable=("orders.note",) if example.stem == "good" else ())

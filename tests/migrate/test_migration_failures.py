@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.migrate.conftest import Migrate
 
 AS_WRITTEN = TransactionMode.AS_WRITTEN
+PATIENCE_S = 60.0
 FAILED, CANCELLED, NOT_RUN = StatementOutcome.FAILED, StatementOutcome.CANCELLED, StatementOutcome.NOT_RUN
 
 
@@ -33,8 +34,34 @@ def holding(target: Target, statement: str) -> Iterator[None]:
         connection.rollback()
 
 
+@contextmanager
+def meanwhile(target: Target, act: Callable[[int], object]) -> Iterator[None]:
+    """Somebody who does `act` to the migration's session as soon as that sleeps."""
+
+    def work() -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        with connect(target, "rehearse") as connection:
+            while time.monotonic() < deadline:
+                row = connection.execute(
+                    "SELECT pid FROM pg_stat_activity"
+                    " WHERE application_name = %s AND state = 'active' AND wait_event = 'PgSleep'",
+                    (APPLICATION_NAME,),
+                ).fetchone()
+                if row is not None:
+                    act(row[0])
+                    return
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def sessions_left(target: Target) -> int:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     left = 1
     with connect(target, "rehearse") as connection:
         while left and time.monotonic() < deadline:
@@ -70,9 +97,12 @@ def test_concurrently_under_a_short_lock_timeout_fails_behind_a_snapshot(
 @pytest.mark.parametrize("mode", list(TransactionMode))
 def test_a_migration_that_takes_too_long_is_cancelled(mode: TransactionMode, migrate: Migrate) -> None:
     run = migrate("SELECT 1; SELECT pg_sleep(30); SELECT 2;", mode, timeout_s=0.4)
-    assert [s.outcome for s in run.statements] == [StatementOutcome.OK, CANCELLED, NOT_RUN]
-    assert "longer than 0.4 s" in (run.statements[1].message or "")
-    assert 0.3e9 < run.ended_ns - run.started_ns < 5e9
+    outcomes = [s.outcome for s in run.statements]
+    late = [CANCELLED, NOT_RUN, NOT_RUN]  # a machine that stops for longer than that
+    assert outcomes in ([StatementOutcome.OK, CANCELLED, NOT_RUN], late)
+    assert run.failed
+    assert "longer than 0.4 s" in (run.failed.message or "")
+    assert 0.3e9 < run.ended_ns - run.started_ns < 25e9
 
 
 def test_a_migration_that_waits_for_a_lock_is_cancelled(migrate: Migrate, shop: Target) -> None:
@@ -90,18 +120,12 @@ def test_a_server_that_goes_away_is_a_failed_statement(
     if mode is not AS_WRITTEN:
         text = text.replace("VACUUM; ", "")
 
-    def kill() -> None:
-        time.sleep(0.3)
+    def kill(pid: int) -> None:
         with connect(shop, "rehearse") as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
-                (APPLICATION_NAME,),
-            )
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    run = run_migration(shop, [SqlFile("up.sql", text)], mode, timeout_s=20, on_state=lambda _: None)
-    killer.join()
+    with meanwhile(shop, kill):
+        run = run_migration(shop, [SqlFile("up.sql", text)], mode, timeout_s=60, on_state=lambda _: None)
     assert run.failed
     assert run.failed.outcome is FAILED
     assert run.failed.sqlstate == "57P01"
@@ -111,9 +135,10 @@ def test_a_server_that_goes_away_is_a_failed_statement(
 
 def test_ctrl_c_leaves_nothing_running(shop: Target) -> None:
     main = threading.main_thread().ident or 0
-    timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        meanwhile(shop, lambda _: signal.pthread_kill(main, signal.SIGINT)),
+    ):
         run_migration(
             shop,
             [SqlFile("up.sql", "UPDATE orders SET note = 'x'; SELECT pg_sleep(30)")],

@@ -21,23 +21,31 @@ from rehearse.model.migration import MigrationState, Statement, StatementOutcome
 from rehearse.model.relation import Relation
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.model.target import Target
-from rehearse.model.waits import LockWait, Role
+from rehearse.model.waits import LockWait, ObserverCost, Role
 from rehearse.model.workload import LiveTraffic
-from rehearse.observe.observer import Observation, Observer
+from rehearse.observe.cost import LAPSE_LIMIT_NS
+from rehearse.observe.observer import APPLICATION_NAME, Observation, Observer
 from rehearse.observe.party import MIGRATION, TRAFFIC
 from rehearse.observe.waits import lock_retries
 from rehearse.provision import provision
 
 MS = 1_000_000
-ALLOWED_NS = 50 * MS
+# By what a wait may be reported too short without a lapse: up to one before it was first seen, and up to one
+# from when it was last seen to its end.
+ALLOWED_NS = 2 * LAPSE_LIMIT_NS
+CUT_OFF_NS = 1_900 * MS  # a question to the server that took longer was given up
+PATIENCE_S = 60.0
 TABLES = (Relation("public", "orders"), Relation("public", "Odd name"), Relation("other", "orders"))
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """From before the request was sent to when the obstacle was taken away, and to the answer."""
+    """From before the request was sent and when it was known to wait to when the obstacle was taken away,
+    and to the answer.
+    """
 
     sent_ns: int
+    waits_ns: int
     released_ns: int
     answered_ns: int
 
@@ -76,7 +84,7 @@ class Scene:
         thread.start()
 
         def end() -> int:
-            thread.join(20)
+            thread.join(PATIENCE_S)
             return ended[0]
 
         return end
@@ -88,6 +96,15 @@ class Scene:
             yield
         finally:
             self.oldest_ns = None
+
+
+def until(condition: Callable[[], bool]) -> int:
+    """Waits for `condition`; when it was seen to hold."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(0.01)
+    return time.monotonic_ns()
 
 
 @pytest.fixture
@@ -108,37 +125,16 @@ def scene(database: Target) -> Iterator[Scene]:
             connection.close()
 
 
-@contextmanager
-def jitter() -> Iterator[list[int]]:
-    """By how much this machine's scheduler was late at worst meanwhile: nobody's fault here."""
-    over = threading.Event()
-    worst = [0]
-
-    def work() -> None:
-        while not over.is_set():
-            before = time.monotonic_ns()
-            over.wait(0.001)
-            worst[0] = max(worst[0], time.monotonic_ns() - before - MS)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield worst
-    finally:
-        over.set()
-        thread.join()
-
-
 def lock(table: Relation, mode: LockMode) -> sql.Composed:
     return sql.SQL("LOCK TABLE {} IN {} MODE").format(
         sql.Identifier(table.schema, table.name), sql.SQL(mode.sql)
     )
 
 
-def within(wait: LockWait, stretch: Stretch, jitter_ns: int) -> None:
+def within(wait: LockWait, stretch: Stretch, cost: ObserverCost) -> None:
     assert stretch.sent_ns <= wait.first_seen_ns
     assert wait.last_seen_ns <= stretch.answered_ns
-    assert wait.at_least_ns >= stretch.released_ns - stretch.sent_ns - ALLOWED_NS - jitter_ns
+    assert wait.at_least_ns >= stretch.released_ns - stretch.waits_ns - ALLOWED_NS - cost.lapsed_ns
 
 
 def test_lock_episodes_are_found_with_mode_table_parties_and_length(database: Target) -> None:
@@ -151,15 +147,15 @@ def test_lock_episodes_are_found_with_mode_table_parties_and_length(database: Ta
     assert not result.wrong
     assert len(result.found) + len(result.excused) >= sum(t.waited_ns >= 150 * MS for t in truths) >= 10
     for truth, wait in result.found:
-        lapses_ns = sum(end - start for start, end in observation.cost.lapses)
-        assert truth.waited_ns - ALLOWED_NS - lapses_ns <= wait.at_least_ns
+        assert truth.waited_ns - ALLOWED_NS - observation.cost.lapsed_ns <= wait.at_least_ns
         assert wait.at_least_ns <= truth.answered_ns - truth.sent_ns
 
 
 def assert_sound(observation: Observation) -> None:
     assert not observation.server_lost
-    assert observation.cost.failed_samples == 0
-    assert observation.cost.samples > 0
+    cost = observation.cost
+    assert cost.failed_samples <= sum(end - start > CUT_OFF_NS for start, end in cost.lapses)
+    assert cost.samples > 0
     assert 0 < observation.cost.share < 1
     assert observation.dropped == 0
 
@@ -168,26 +164,26 @@ def test_a_select_queues_behind_an_alter_that_waits_for_a_reader(scene: Scene) -
     reader, migration, victim = (scene.session(name) for name in ("psql", MIGRATION, TRAFFIC))
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM orders")
-    with jitter() as worst, scene.in_flight():
+    with scene.in_flight():
         pid = migration.info.backend_pid
         scene.state = MigrationState(pid, 0, "ALTER TABLE", time.monotonic_ns())
         altered = scene.waiting(migration, "ALTER TABLE orders ADD COLUMN w int")
-        time.sleep(0.3)
+        alter_waits_ns = until(lambda: scene.observer.blocked() == 1)
         sent_ns = time.monotonic_ns()
         selected = scene.waiting(victim, "SELECT count(*) FROM orders")
-        time.sleep(0.4)
-        assert scene.observer.blocked() == 2
+        select_waits_ns = until(lambda: scene.observer.blocked() == 2)
+        time.sleep(0.3)  # so that there is a length to be told
         released_ns = time.monotonic_ns()
         reader.execute("COMMIT")
-        altered_ns = altered()
-        stretch = Stretch(sent_ns, released_ns, selected())
+        altering = Stretch(scene.state.started_ns, alter_waits_ns, released_ns, altered())
+        selecting = Stretch(sent_ns, select_waits_ns, released_ns, selected())
     observation = scene.observer.stop()
     own, queued = observation.waits
     assert (own.waiter.role, own.waiter.statement, own.mode) == (Role.MIGRATION, 0, LockMode.ACCESS_EXCLUSIVE)
     assert [(b.party.role, b.mode, b.queued) for b in own.blockers] == [
         (Role.OTHER, LockMode.ACCESS_SHARE, False)
     ]
-    within(own, Stretch(scene.state.started_ns, released_ns, altered_ns), worst[0])
+    within(own, altering, observation.cost)
     assert (queued.waiter.script, queued.mode) == ("count_orders", LockMode.ACCESS_SHARE)
     assert queued.relation == Relation("public", "orders")
     first, *rest = queued.blockers
@@ -197,7 +193,7 @@ def test_a_select_queues_behind_an_alter_that_waits_for_a_reader(scene: Scene) -
         LockMode.ACCESS_EXCLUSIVE,
     )
     assert first.queued or not rest  # seen in the queue; it may have been seen with the lock, too
-    within(queued, stretch, worst[0])
+    within(queued, selecting, observation.cost)
 
 
 def test_a_wait_for_a_row_names_its_table(scene: Scene) -> None:
@@ -211,13 +207,16 @@ def test_a_wait_for_a_row_names_its_table(scene: Scene) -> None:
             scene.waiting(first, "UPDATE orders SET v = 2 WHERE id = 1"),
             scene.waiting(inserter, "INSERT INTO orders VALUES (3, 0) ON CONFLICT DO NOTHING"),
         ]
-        time.sleep(0.1)
+        until(lambda: scene.observer.blocked() == 2)  # the first one is the first in the row's queue
         ends.append(scene.waiting(second, "UPDATE orders SET v = 3 WHERE id = 1"))
-        time.sleep(0.2)
+        until(lambda: scene.observer.blocked() == 3)
+        time.sleep(0.1)  # so that none is too short to be kept
+        observation = scene.observer.stop()  # with a last look: whoever is let go on may have to wait again
         migration.execute("COMMIT")
         for end in ends:
             end()
-    waits = {wait.waiter.pid: wait for wait in scene.observer.stop().waits}
+    waits = {wait.waiter.pid: wait for wait in observation.waits}
+    assert len(waits) == len(observation.waits) == 3
     orders = Relation("public", "orders")
     for waiter in (first, inserter):
         wait = waits[waiter.info.backend_pid]
@@ -231,15 +230,15 @@ def test_a_wait_for_a_row_names_its_table(scene: Scene) -> None:
 def test_where_nobody_waits_no_wait_is_reported_and_resources_are(scene: Scene) -> None:
     busy = scene.session(TRAFFIC)
     with scene.in_flight():
-        until = time.monotonic() + 1.3
-        while time.monotonic() < until:
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
             busy.execute("INSERT INTO orders SELECT g, 0 FROM generate_series(10, 500) g")
             busy.execute("DELETE FROM orders WHERE id >= 10")
     observation = scene.observer.stop()
     assert observation.waits == ()
     assert_sound(observation)
     positions = [sample.wal_position_bytes or 0 for sample in observation.resources]
-    assert len(positions) >= 4
+    assert len(positions) >= 2  # at the beginning and at the end
     assert positions == sorted(positions)
     assert positions[-1] > positions[0]
     assert (observation.resources[-1].database_bytes or 0) > 1_000_000
@@ -247,13 +246,19 @@ def test_where_nobody_waits_no_wait_is_reported_and_resources_are(scene: Scene) 
 
 def test_phases_of_the_migration_s_work_are_seen_as_the_server_reports_them(scene: Scene) -> None:
     migration = scene.session(MIGRATION)
-    migration.execute("INSERT INTO orders SELECT g, g FROM generate_series(10, 200) g")
+    holder = scene.session("psql")
+    holder.execute("SELECT pg_advisory_lock(7)")
     migration.execute(
-        "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql"
-        " AS 'BEGIN PERFORM pg_sleep(0.004); RETURN $1; END'"
+        "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+        " WHILE NOT pg_try_advisory_xact_lock_shared(7) LOOP PERFORM pg_sleep(0.01); END LOOP;"
+        " RETURN $1; END $$"
     )
     scene.state = MigrationState(migration.info.backend_pid, 3, "CREATE INDEX", time.monotonic_ns())
-    migration.execute("CREATE INDEX ON orders (slow(v))")
+    built = scene.waiting(migration, "CREATE INDEX ON orders (slow(v))")
+    log = scene.observer._progress  # nothing else tells that it has looked twice
+    until(lambda: any(phase.last_seen_ns > phase.first_seen_ns for phase in log.phases()))
+    holder.execute("SELECT pg_advisory_unlock(7)")
+    built()
     scene.state = MigrationState()
     observation = scene.observer.stop()
     assert_sound(observation)
@@ -287,8 +292,11 @@ def test_a_loop_around_a_lock_timeout_shows_what_it_tried_in_vain(scene: Scene) 
     observation = scene.observer.stop()
     statement = Statement(0, "DO", "up.sql", 1, "DO", 0, started_ns, ended_ns, StatementOutcome.OK)
     retries, lost_ns = lock_retries(observation.waits, statement)
-    assert retries == 2
-    assert 200 * MS < lost_ns <= ended_ns - started_ns
+    assert_sound(observation)
+    lapses = observation.cost.lapses
+    unseen = sum((end - start) // (100 * MS) for start, end in lapses)  # no longer one hides more of them
+    assert 2 - unseen <= retries <= 2
+    assert retries * 150 * MS - observation.cost.lapsed_ns <= lost_ns <= ended_ns - started_ns
 
 
 def test_locked_catalogs_do_not_stop_it(scene: Scene) -> None:
@@ -299,22 +307,24 @@ def test_locked_catalogs_do_not_stop_it(scene: Scene) -> None:
             migration.execute(
                 sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(catalog))
             )
-        time.sleep(1.0)
-    assert_sound(scene.observer.stop())
-    assert scene.observer.stop().cost.max_gap_ns < 900 * MS
+        time.sleep(0.3)
+        assert_sound(scene.observer.stop())  # with a last look, which waits for nothing
 
 
 def test_it_comes_back_after_its_session_was_ended(scene: Scene) -> None:
     killer = scene.session("psql")
-    killer.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'rehearse-observer' AND datname = current_database()"
+    own = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        f" AND application_name = '{APPLICATION_NAME}'"
     )
-    time.sleep(0.8)
+    before = set(killer.execute(own).fetchall())
+    assert len(before) == 1
+    killer.execute(f"SELECT pg_terminate_backend(pid) FROM ({own}) AS own")
+    until(lambda: bool(set(killer.execute(own).fetchall()) - before))
     observation = scene.observer.stop()
     assert not observation.server_lost
-    assert observation.cost.failed_samples == 1
-    assert observation.cost.samples >= 3
+    assert observation.cost.failed_samples >= 1
+    assert observation.cost.samples >= 1, "it has looked with its new session"
 
 
 def test_a_server_that_dies_ends_the_observer_and_is_reported() -> None:
@@ -322,13 +332,20 @@ def test_a_server_that_dies_ends_the_observer_and_is_reported() -> None:
         with connect(server.target, "test") as connection:
             words = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
         scene = Scene(server.target)
+        holder, waiter = scene.session("psql"), scene.session("psql")
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE pg_catalog.pg_description")
         scene.observer.start()
-        time.sleep(0.3)
+        waiter.pgconn.send_query(b"BEGIN; LOCK TABLE pg_catalog.pg_description")
+        until(lambda: scene.observer.blocked() == 1)
+        holder.execute("COMMIT")
+        until(lambda: scene.observer.blocked() == 0)  # it has looked again: the look before was finished
         os.kill(int(words[0].split()[0]), signal.SIGKILL) if words else pytest.fail("no postmaster")
-        time.sleep(0.8)
-        begun = time.monotonic()
+        until(lambda: scene.observer.cpu_ns() == 0)  # its thread has ended by itself
+        time.sleep(0.6)  # more than the longest time between two samples that is meant to be
         observation = scene.observer.stop()
-        assert time.monotonic() - begun < 3
+        for connection in scene.connections:
+            connection.close()
     assert observation.server_lost
     assert observation.cost.samples >= 1
     assert observation.cost.gaps, "the time after its death was not observed"

@@ -60,6 +60,16 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.path.iterdir()) == ["run.json", "samples.parquet"]
 
 
+def test_each_trial_has_samples_of_its_own(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "x", NOW)
+    kept = {TrialKind.TRAFFIC: some_samples(), TrialKind.ROLLBACK: SampleColumns(scripts=("back",))}
+    names = {kind: folder.write_samples(samples, kind) for kind, samples in kept.items()}
+    trials = tuple(Trial(kind=kind, samples_file=name) for kind, name in names.items())
+    record = replace(a_record(), trials=trials)
+    assert {kind: folder.read_samples(record, kind) for kind in kept} == kept
+    assert folder.read_samples(replace(record, trials=trials[1:])) is None
+
+
 def test_no_samples_at_all_are_kept_as_none_at_all(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x", NOW)
     folder.write_samples(SampleColumns(scripts=("a",)))

@@ -45,7 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]
         workload=WorkloadSpec(scripts=(ScriptSource("read", READ), ScriptSource("write", WRITE))),
         trials=TrialsSpec((TrialKind.REPLICA,), standby_reader_s=60.0),
     )
-    settings = (("max_standby_streaming_delay", "300ms"),)
+    settings = (("max_standby_streaming_delay", "2s"),)
     with provision(DatabaseSpec(settings=settings)) as server:
         base = build_base(server.target, scenario, lambda _: None)
         spool = tmp_path_factory.mktemp("spool") / "traffic"
@@ -61,7 +61,7 @@ def test_a_backfill_makes_log_and_a_strong_lock_cancels_the_long_reader(prepared
     # one UPDATE of every row, in one transaction
     assert facts.wal_bytes > 100 * ROWS
     assert facts.unreplayed_max_bytes > 0
-    # the ALTER TABLE is replayed once the reader has been given its 300 ms
+    # the ALTER TABLE is replayed once the reader has been given its 2 s
     assert facts.lag_max_ns > 100_000_000
     assert facts.caught_up_ns is not None
     assert [(each.script, each.sqlstate, each.count) for each in facts.cancelled if not each.script] == [
@@ -71,7 +71,7 @@ def test_a_backfill_makes_log_and_a_strong_lock_cancels_the_long_reader(prepared
     # the application's own readers, and they alone, were sent there
     assert facts.scripts == ("read",)
     assert facts.finished > 0
-    assert dict(facts.settings)["max_standby_streaming_delay"] == "300ms"
+    assert dict(facts.settings)["max_standby_streaming_delay"] == "2s"
     assert facts.samples
     assert prepared.server.alive()
 

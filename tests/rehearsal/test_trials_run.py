@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.rehearsal.conftest import Ran
+from tests.rehearsal.conftest import Ran, command, read_run
 
 SWAP = """
-SET lock_timeout = '5s';
+SET lock_timeout = '1min';
 CREATE TABLE loan_events_new (LIKE loan_events INCLUDING ALL);
 INSERT INTO loan_events_new SELECT * FROM loan_events;
 SELECT pg_sleep(1);
@@ -18,6 +18,12 @@ ALTER TABLE loan_events RENAME TO loan_events_old;
 ALTER TABLE loan_events_new RENAME TO loan_events;
 DROP TABLE loan_events_old;
 COMMIT;
+"""
+DOWN_GATES = """
+"duration{phase=down}" = "<= 1h"
+"stall.max{phase=down,script=write}" = "<= 1h"
+"latency.p99{phase=down}" = "<= 150% latency.p99{phase=baseline} floor 1h"
+"throughput{phase=down}" = ">= 1000000/s"
 """
 INSERT = (
     "\\set l sample(loans.id)\n\\set s random(1000000, 2000000000)\n"
@@ -33,7 +39,7 @@ def test_rows_written_between_copy_and_swap_are_found_missing(library: Callable[
         workload='scripts = ["write.sql@1"]',
         scripts={"write.sql": INSERT, "down.sql": "CREATE INDEX left_over ON loan_events (at);"},
         migration='down = "down.sql"',
-        more="[trials]\nrollback_traffic = true",
+        more=f"[trials]\nrollback_traffic = true\n[gates]\n{DOWN_GATES}",
     )
     assert (ran.verdict, ran.exit_code) == ("NO_GO", 1)
     lost = ran.finding("data-loss")
@@ -54,3 +60,20 @@ def test_rows_written_between_copy_and_swap_are_found_missing(library: Callable[
     blocking = ran.finding("index-build-blocks-writes")
     assert blocking["message"].startswith("on the way back, ")
     assert blocking["statement_index"] is None
+    gates = {gate["metric"]: gate for gate in ran.document["gates"] if "phase=down" in gate["metric"]}
+    assert {metric: gate["status"] for metric, gate in gates.items()} == {
+        "duration{phase=down}": "passed",
+        "stall.max{phase=down,script=write}": "passed",
+        "latency.p99{phase=down}": "passed",
+        "throughput{phase=down}": "failed",
+    }
+    assert ran.document["metrics"]["duration{phase=down}"] == gates["duration{phase=down}"]["observed"]
+    missed = ran.finding("latency")
+    assert missed["message"].startswith("on the way back, throughput{phase=down} is")
+    # what was kept is enough to judge it again
+    more = ("--gate", "latency.max{phase=down} <= 1us", "--gate", "wal.bytes{phase=down} > 1kB")
+    again = read_run(command("judge", ran.folder, "--json", *more, cwd=ran.folder))
+    status = {gate["metric"]: gate["status"] for gate in again.document["gates"]}
+    assert status["latency.max{phase=down}"] == "failed"
+    assert status["wal.bytes{phase=down}"] == "passed"
+    assert status.items() >= {metric: gate["status"] for metric, gate in gates.items()}.items()

@@ -37,6 +37,7 @@ STATEMENTS = (
     StatementPlans("broken", 1, Version.OLD, GOOD, REFUSED),
     StatementPlans("early", 0, Version.NEW, REFUSED, GOOD),
     StatementPlans("wrong", 0, Version.NEW, REFUSED, REFUSED),
+    StatementPlans("later", 0, Version.NEW, Execution(0), GOOD),
 )
 PLANS = Trial(TrialKind.PLANS, plans=PlansFacts(STATEMENTS))
 COMPATIBILITY = Trial(
@@ -82,6 +83,14 @@ def test_every_form_of_the_report_shows_them() -> None:
         assert "broken, statement 2: 42703" in shown
         assert "7 transactions of slow met 0A000" in shown
         assert "is in production alone" in shown
+        assert "1 statement explained before and after" in shown
+        told = " ".join(shown.replace("│", " ").split())
+        for reason in (
+            "broken, statement 2 (old application), which does not run on the migrated schema (42703)",
+            "early, statement 1 (new application), which does not run on the old schema (42703)",
+            "later, statement 1 (new application), which was not reached on the old schema",
+        ):
+            assert f"not compared: {reason}" in told.replace("\\", "")
     document = json_document(record, "report.html")
     assert isinstance(document["plans"], list)
     assert len(document["plans"]) == len(STATEMENTS)

@@ -50,6 +50,16 @@ def test_a_limit_comes_out_in_the_base_unit(text: str, limit: float) -> None:
     assert gate(text).limit == pytest.approx(limit)
 
 
+def test_the_way_back_is_a_phase() -> None:
+    assert gate("latency.p99{phase=down} <= 3x latency.p99{phase=baseline}").metric.of_down
+    stall = gate("stall.max{script=place_order,phase=down} <= 1s").metric
+    assert str(stall) == "stall.max{phase=down,script=place_order}"
+    assert not gate("stall.max <= 1s").metric.of_down
+    for text in ("stall.max{phase=baseline} <= 1s", "wal.projected{phase=down} <= 1GB"):
+        with pytest.raises(ScenarioError, match="unknown"):
+            gate(text)
+
+
 def test_selectors_come_out_in_one_order() -> None:
     ref = MetricRef("latency.p99", (("phase", "migration"), ("script", "place_order")))
 
@@ -86,7 +96,11 @@ def test_a_limit_may_be_a_multiple_of_another_metric_with_a_floor() -> None:
         ("latency.p99{stage=migration} <= 1s", "unknown selector `stage` of `latency.p99`"),
         ("latency.p99{phase} <= 1s", "`phase` is not a selector"),
         ("latency.p99{phase=baseline,phase=migration} <= 1s", "is given twice"),
-        ("duration{phase=migration} <= 1s", "unknown selector `phase` of `duration`; it takes none"),
+        (
+            "wal.projected{phase=migration} <= 1s",
+            "unknown selector `phase` of `wal.projected`; it takes none",
+        ),
+        ("duration{phase=migration} <= 1s", "unknown phase `migration`; one of `down`"),
         ("latency.p99 <= 3x latency.p98", "unknown metric `latency.p98`"),
         ("latency.p99 <= 3x wal.bytes", "`latency.p99` is a time and `wal.bytes` is a size in bytes"),
         ("latency.p99 <= 3x latency.p99", "is compared with itself"),

@@ -99,7 +99,11 @@ def test_an_inferred_workload_may_be_shaped(tmp_path: Path) -> None:
         ("hot = { a = 3 }\nscripts = ['a.sql']", "`workload.hot` is for an inferred workload"),
         (
             'rate = "closed-loop"\nafter = { scripts = ["new/c.sql"] }',
-            "`workload.after` needs one steady rate",
+            "`workload.after` needs `workload.rate`: in a closed loop",
+        ),
+        (
+            'trace = "trace.csv"\nscripts = ["a.sql"]\nafter = { scripts = ["new/c.sql"] }',
+            "`workload.after` cannot share a trace",
         ),
         ('after = { scripts = ["new/c.sql"], share = 0 }', "`workload.after.share` must be above 0"),
         ("after = { scripts = [] }", "`workload.after.scripts` must not be empty"),

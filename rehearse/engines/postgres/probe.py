@@ -19,6 +19,8 @@ _HAS_FLUSH = 150000
 _HAS_BACKEND_WAL = 180000
 
 _CLOCK = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8"
+# the same for all statements of one simple query: when the server received it
+_BEGAN = "(extract(epoch FROM pg_catalog.statement_timestamp()) * 1000000)::pg_catalog.int8"
 _LSN = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 _LOCK_TIMEOUT = "pg_catalog.current_setting('lock_timeout')"
 
@@ -47,12 +49,15 @@ held AS MATERIALIZED (
   WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
     AND l.relation >= 16384 AND l.database <> 0
   GROUP BY l.relation)
-SELECT pg_catalog.json_build_object('clock', clock.us, 'lsn', clock.lsn, 'lock_timeout', {_LOCK_TIMEOUT},
+SELECT pg_catalog.json_build_object('clock', clock.us, 'began', {_BEGAN}, 'lsn', clock.lsn,
+  'lock_timeout', {_LOCK_TIMEOUT}, 'counted', pg_catalog.current_setting('track_counts')::pg_catalog.bool,
+  'workers', pg_catalog.current_setting('max_parallel_workers_per_gather')::pg_catalog.int4,
+  'parallel_from', pg_catalog.pg_size_bytes(pg_catalog.current_setting('min_parallel_table_scan_size')),
   'relations', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
       'oid', h.oid::pg_catalog.int8, 'modes', h.modes,
       'counters', ARRAY[pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
         pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid), pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
-        pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid)],
+        pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid), pg_catalog.pg_stat_get_xact_numscans(h.oid)],
       'facts', CASE WHEN c.oid IS NOT NULL THEN {FACTS.format(columns="h.exclusive")} END)), '[]')
     FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -64,13 +69,14 @@ FROM clock"""  # noqa: S608 - composed from constants alone
 @dataclass(frozen=True, slots=True)
 class Counters:
     """Rows that this transaction has read one after the other (through a sequential scan, or all in
-    order from an index), inserted, updated and deleted.
+    order from an index), inserted, updated and deleted; and how many reads of a whole table were `begun`.
     """
 
     read: int = 0
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
+    begun: int = 0
 
     def since(self, before: Counters) -> Counters:
         """What came on top of `before`; all of it where the server has set its counters back meanwhile."""
@@ -79,6 +85,7 @@ class Counters:
             (self.inserted, before.inserted),
             (self.updated, before.updated),
             (self.deleted, before.deleted),
+            (self.begun, before.begun),
         ]
         return Counters(*(now - then if now >= then else now for now, then in pairs))
 
@@ -100,12 +107,20 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The session inside its transaction, at `clock_us` of the server's clock."""
+    """The session inside its transaction, at `clock_us` of the server's clock, which received the query that
+    the probe is a part of at `began_us`. Without `counted` the server's counters say nothing. Up to
+    `workers` others may have read tables of `parallel_from_bytes` and more with it: what these have read is
+    not in its counters.
+    """
 
     clock_us: int
+    began_us: int
     lsn: int
     lock_timeout_ms: int
     held: tuple[Held, ...] = field(default=())
+    counted: bool = True
+    workers: int = 0
+    parallel_from_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +197,16 @@ def probe_of(text: str) -> Probe:
         )
         for entry in document["relations"]
     )
-    return Probe(document["clock"], document["lsn"], milliseconds(document["lock_timeout"]), held)
+    return Probe(
+        clock_us=document["clock"],
+        began_us=document["began"],
+        lsn=document["lsn"],
+        lock_timeout_ms=milliseconds(document["lock_timeout"]),
+        held=held,
+        counted=document["counted"],
+        workers=document["workers"],
+        parallel_from_bytes=document["parallel_from"],
+    )
 
 
 _UNITS_MS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -9,6 +9,7 @@ from rehearse.judge.facts import Facts
 from rehearse.judge.integrity import expendable as expendable_data
 from rehearse.judge.integrity import integrity_of, is_kept, writing
 from rehearse.judge.rules.rule import Rule
+from rehearse.judge.swaps import updates_at_stake
 from rehearse.model.migration import Statement
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
@@ -32,6 +33,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
         made_here |= {lock.relation for lock in statement.effects.locks if lock.created_here}
     yield from _rows_lost(facts, said)
     yield from _written_meanwhile(facts)
+    yield from updates_at_stake(facts, RULE.id)
 
 
 def _is_kept(facts: Facts, statement: Statement, finding: Finding) -> bool:

@@ -9,16 +9,13 @@ from rehearse.judge import advice, victims, wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost
 from rehearse.judge.rules.rule import Rule
-from rehearse.judge.sizing import size_up
+from rehearse.judge.sizing import severity_of_rows, size_up
 from rehearse.judge.traffic import Span
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import Statement
 from rehearse.model.relation import Relation
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
-# Without production rows: from how many changed rows on an unknown size is a failure, or unmeasured.
-_MANY_ROWS = 10_000
-_SOME_ROWS = 1_000
 # A transaction seen for less says nothing: the polling has its own grain.
 _SHORTEST_NS = 50_000_000
 _REHEARSE_MORE = (
@@ -100,7 +97,7 @@ def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], row
     size = "" if facts.tables.find(table) is None else f" ({share:.0%} of it)"
     return Finding(
         rule=RULE.id,
-        severity=_severity(sizing.severity, rows, known=known is not None),
+        severity=severity_of_rows(sizing.severity, rows, known=known is not None),
         message=(
             f"{wording.place(heaviest)} changes {wording.count(rows, 'row')} of {table}{size} in one "
             f"transaction, and keeps them locked to its end. {sizing.sentence}"
@@ -117,14 +114,6 @@ def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], row
 def _key(facts: Facts, table: Relation) -> tuple[str, ...]:
     known = facts.tables.find(table)
     return known.key if known else ()
-
-
-def _severity(sized: Severity, rows: int, *, known: bool) -> Severity:
-    if known:
-        return sized if sized is Severity.FAILURE else Severity.WARNING
-    if rows > _MANY_ROWS:
-        return Severity.FAILURE
-    return Severity.UNMEASURED if rows > _SOME_ROWS else Severity.WARNING
 
 
 def _log_written(costs: Sequence[Cost]) -> Iterable[str]:

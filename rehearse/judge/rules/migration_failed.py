@@ -83,6 +83,9 @@ def _finding(facts: Facts, failed: Statement) -> Finding:
     evidence = [_CAUSES[state]] if state in _CAUSES else []
     if left:
         evidence.append(f"{wording.count(len(left), 'statement')} after it did not run")
+    tool = facts.run.tool if facts.run else None
+    if tool is not None and tool.output:
+        evidence.append(f"the last it said: {wording.excerpt(' / '.join(tool.output[-6:]), 900)}")
     if state in _PRECONDITIONS:
         evidence.append("that there is no such data is a precondition of the migration: see to it first")
     return Finding(

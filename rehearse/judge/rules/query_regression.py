@@ -10,7 +10,7 @@ import numpy as np
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.projection import growth_of
-from rehearse.judge.regression_findings import LOOK, QUERY_REGRESSION, planned
+from rehearse.judge.regression_findings import LOOK, QUERY_REGRESSION, planned, with_counts
 from rehearse.judge.regressions import regressions
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.traffic import Longs, Span, Traffic, span_of
@@ -41,9 +41,10 @@ class _Change:
 
 def _check(facts: Facts) -> Iterable[Finding]:
     explained = regressions(facts)
-    yield from (planned(facts, each) for each in explained)
     named = {each.statement.script for each in explained}
-    yield from (finding for finding in _timed(facts) if finding.subject not in named)
+    found = [planned(facts, each) for each in explained]
+    found += [finding for finding in _timed(facts) if finding.subject not in named]
+    yield from (with_counts(facts, finding) for finding in found)
 
 
 def _timed(facts: Facts) -> Iterable[Finding]:

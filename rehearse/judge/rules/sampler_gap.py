@@ -52,6 +52,13 @@ def _statements(run: MigrationRun) -> Iterable[Finding]:
         yield _finding(
             f"what {wording.place(statement)} locked and did was not read", statement=statement.index
         )
+    for statement in run.statements:
+        if statement.effects is not None and not statement.effects.counted:
+            yield _finding(
+                f"which rows {wording.place(statement)} read and changed was not counted",
+                statement=statement.index,
+                advice="Let the server count: track_counts = on.",
+            )
     whole = {span.index for span in run.transactions}
     for statement in run.statements:
         unfinished = statement.outcome is StatementOutcome.RUNNING

@@ -1,4 +1,4 @@
-"""The watch of a run: shows a person where it is, writes it down, and ends it when the server is gone."""
+"""The lookout of a run: shows a person where it is, writes it down, and ends it when the server is gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from rehearse.acts.watch import Moment
+from rehearse.acts.moments import Moment
 from rehearse.errors import ServerLostError
 from rehearse.model.record import PhaseSpan, Stage, Trial, TrialKind
 from rehearse.provision import Server
@@ -16,7 +16,7 @@ from rehearse.report.live import LiveStatus
 _ALIVE_EVERY_S = 1.0
 
 
-class Watching:
+class Lookout:
     """The `Watch` of a run's traffic trial."""
 
     def __init__(self, journal: Journal, server: Server, show: Callable[[LiveStatus], None]) -> None:

@@ -1,0 +1,4 @@
+BEGIN;
+SELECT id FROM orders FOR UPDATE;
+UPDATE orders SET note = NULL WHERE id = 1;
+COMMIT;

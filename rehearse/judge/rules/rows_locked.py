@@ -1,0 +1,101 @@
+"""`rows-locked`: a great part of a table's rows is locked to the end of a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rehearse.judge import victims, wording
+from rehearse.judge.facts import Facts
+from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost, summed
+from rehearse.judge.rules.rule import Rule
+from rehearse.judge.sizing import severity_of_rows, size_up
+from rehearse.judge.traffic import Span
+from rehearse.model.locks import LockMode
+from rehearse.model.migration import Statement
+from rehearse.model.relation import Relation
+from rehearse.model.verdict import Finding, Severity
+
+_WAITS = frozenset({LockMode.ROW_SHARE, LockMode.ROW_EXCLUSIVE})  # whoever asks for these asks for rows
+
+
+def _check(facts: Facts) -> Iterable[Finding]:
+    told: set[tuple[int, Relation]] = set()
+    for statement in facts.statements:
+        found = _most(facts, statement)
+        if found and (statement.transaction, found[0]) not in told:
+            told.add((statement.transaction, found[0]))
+            yield _finding(facts, statement, *found)
+
+
+def _most(facts: Facts, statement: Statement) -> tuple[Relation, int] | None:
+    """The table of the traffic of which it locked the greatest part; None where that is none, or a lock on
+    the whole table keeps the traffic out as it is.
+    """
+    stopped = {hold.table for hold in facts.holds_under(statement)}
+    found = [
+        (table, rows)
+        for table, rows in (statement.effects.rows_locked if statement.effects else ())
+        if table not in stopped
+        and facts.heat.modes(table) & _WAITS
+        and facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE
+    ]
+    return max(found, key=lambda one: facts.tables.share(*one), default=None)
+
+
+def _finding(facts: Facts, statement: Statement, table: Relation, rows: int) -> Finding:
+    costs = [
+        facts.costs[other.index]
+        for other in facts.statements
+        if other.transaction == statement.transaction and other.index >= statement.index
+        if other.index in facts.costs
+    ]
+    growing = [cost for cost in costs if cost.grows]
+    span = _span(facts, statement, costs)
+    held_s = max(0, span.end_ns - span.start_ns) / 1e9
+    constant_s = max(0.0, held_s - sum(cost.busy_s for cost in growing))
+    bounds = summed((cost.bounds_s for cost in growing), constant_s)
+    sizing = size_up(facts, growing, constant_s, known_s=None if bounds is None else bounds.point)
+    share = "" if facts.tables.find(table) is None else f" ({facts.tables.share(table, rows):.0%} of it)"
+    return Finding(
+        rule=RULE.id,
+        severity=severity_of_rows(sizing.severity, rows, known=bounds is not None),
+        message=(
+            f"{wording.place(statement)} locks {wording.count(rows, 'row')} of {table}{share} without "
+            f"changing them, and keeps them locked to the end of its transaction. {sizing.sentence}"
+        ),
+        statement=statement.index,
+        subject=str(table),
+        observed=sizing.observed,
+        limit=sizing.limit,
+        evidence=(
+            f"they were locked for {wording.seconds(held_s)}; who writes or locks one of them waits so long",
+            *victims.of_span(facts, span),
+        ),
+        advice=(
+            f"Lock the rows of {table} that are about to be written, in batches by key of some thousand, "
+            "each in a transaction of its own; to keep everybody out of a small table for a moment, say so "
+            "with LOCK TABLE."
+        ),
+    )
+
+
+def _span(facts: Facts, statement: Statement, costs: Sequence[Cost]) -> Span:
+    spans = facts.run.transactions if facts.run else ()
+    ended = [cost.statement.ended_ns for cost in costs]
+    ended += [span.ended_ns for span in spans if span.index == statement.transaction]
+    cost = facts.costs.get(statement.index)
+    began_ns = statement.started_ns + (cost.waited_ns if cost else 0)
+    return Span(began_ns, max(ended, default=statement.ended_ns))
+
+
+RULE = Rule(
+    id="rows-locked",
+    severity=Severity.FAILURE,
+    reason=(
+        "SELECT ... FOR UPDATE (or FOR SHARE) over a great part of a table locks each of these rows until "
+        "its transaction ends, though it changes none of them: whoever of the application writes one of "
+        "them, or locks it in turn, waits for all of the transaction. No lock on the table shows it."
+    ),
+    safe_way="Batches by key of some thousand rows, each locked, written and committed by itself.",
+    check=_check,
+)

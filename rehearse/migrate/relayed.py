@@ -1,0 +1,347 @@
+"""One session of a migration tool on its way through us: every message goes on as it is, in both
+directions, and questions of ours go in between that the tool never sees.
+
+A question stands behind each statement in the same implicit or explicit transaction, so that the shape of
+the tool's transactions is its own; more is asked only while the server waits for the tool's next command.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rehearse.engines.postgres.messages import (
+    Message,
+    Messages,
+    asked,
+    failure_of,
+    first_value,
+    query,
+    strings,
+    values_of,
+)
+from rehearse.engines.postgres.probe import PROBE
+from rehearse.engines.postgres.split import SqlStatement
+from rehearse.migrate.course import Course, Work
+from rehearse.migrate.perform import SEPARATOR
+from rehearse.migrate.reading import statements_of, work_of
+
+_PIECE = 1 << 16
+_MOST_BUFFERED = 1 << 20
+_POLL_MS = 500
+_NAME = b"rehearse_probe"
+_READABLE = ("UTF8", "SQL_ASCII")
+_REPEATED = ("INSERT", "UPDATE", "DELETE", "MERGE")  # of which only the sum counts
+_ANY_TIME = b"NSA"  # notices, settings, notifications
+_COMPLETE = b"CIs"  # CommandComplete, EmptyQueryResponse, PortalSuspended
+# what ends the answer to each message of the extended protocol
+_ENDS = {b"P": b"1", b"B": b"2", b"D": b"Tn", b"C": b"3", b"F": b"V"}
+
+
+class HungUpError(Exception):
+    """One side is gone."""
+
+    def __init__(self, *, by_server: bool) -> None:
+        super().__init__(by_server)
+        self.by_server = by_server
+
+
+@dataclass(slots=True)
+class Expected:
+    """The answer to one message, or to one statement of a query: the kinds that end it. `ours`: the tool does
+    not see it.
+    """
+
+    ends: bytes
+    work: Work | None = None
+    ours: bool = False
+    sync: bool = False
+    rows: list[bytes] = field(default_factory=list)
+
+
+class Relayed:
+    """Between `client` and `server`, both connected sockets, from the first ReadyForQuery on. `settings` are
+    those that the server reports, as they are then.
+    """
+
+    def __init__(
+        self, client: socket.socket, server: socket.socket, course: Course, settings: Mapping[str, str]
+    ) -> None:
+        self._client, self._server = client, server
+        self._course = course
+        self._status = b"I"
+        self._settings = dict(settings)
+        self._expected: deque[Expected] = deque()
+        self._texts: dict[bytes, bytes] = {}  # of prepared statements by name
+        self._portals: dict[bytes, bytes] = {}
+        self._owed: Work | None = None  # executed, and the question behind it not yet sent
+        self._from_client, self._from_server = Messages(), Messages()
+        self._arrived: deque[Message] = deque()
+        self._to_client, self._to_server = bytearray(), bytearray()
+
+    def run(self) -> None:
+        """Until one side hangs up, which is what HungUpError says."""
+        self._course.mark(self._ask)
+        while True:
+            self._pump(hears=True)
+            while self._arrived:
+                self._of_server(self._arrived.popleft())
+
+    def _listen(self, data: bytes) -> None:
+        for message in self._from_client.feed(data):
+            self._of_client(message)
+
+    def _pump(self, *, hears: bool) -> None:
+        """Waits once: sends what is due, receives what has come; from the tool only if we `hear` it."""
+        poll = select.poll()
+        hears = hears and len(self._to_server) < _MOST_BUFFERED
+        wanted = select.POLLIN if hears else 0
+        poll.register(self._client, wanted | (select.POLLOUT if self._to_client else 0))
+        wanted = select.POLLIN if len(self._to_client) < _MOST_BUFFERED else 0
+        poll.register(self._server, wanted | (select.POLLOUT if self._to_server else 0))
+        for fileno, events in poll.poll(_POLL_MS):
+            by_server = fileno == self._server.fileno()
+            peer, due = (self._server, self._to_server) if by_server else (self._client, self._to_client)
+            try:
+                if events & select.POLLOUT and due:
+                    del due[: peer.send(due)]
+                if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
+                    self._receive(peer, by_server=by_server, hears=hears)
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise HungUpError(by_server=by_server) from None
+
+    def _receive(self, peer: socket.socket, *, by_server: bool, hears: bool) -> None:
+        if not by_server and not hears:
+            # not its turn, but it must be seen to be gone
+            if not peer.recv(1, socket.MSG_PEEK):
+                raise HungUpError(by_server=False)
+            return
+        data = peer.recv(_PIECE)
+        if not data:
+            self._deliver()
+            raise HungUpError(by_server=by_server)
+        if by_server:
+            self._arrived.extend(self._from_server.feed(data))
+        else:
+            self._listen(data)
+
+    def _deliver(self) -> None:
+        """The server's last words, a reason for hanging up among them, still reach the tool."""
+        while self._arrived:
+            self._of_server(self._arrived.popleft())
+        if self._to_client:
+            self._client.settimeout(1.0)
+            self._client.sendall(self._to_client)
+            self._to_client.clear()
+
+    # what the tool says
+
+    def _of_client(self, message: Message) -> None:
+        if message.kind == b"X":
+            raise HungUpError(by_server=False)
+        if message.kind == b"Q":
+            self._query(message.body[:-1])
+        elif message.kind == b"E":
+            self._execute(message)
+        else:
+            self._pass_on(message)
+
+    def _pass_on(self, message: Message) -> None:
+        kind, body = message
+        if kind == b"P":
+            name, text = body.split(b"\0", 2)[:2]
+            self._texts[name] = text
+        elif kind == b"B":
+            portal, name = body.split(b"\0", 2)[:2]
+            self._portals[portal] = self._texts.get(name, b"")
+        elif kind in (b"S", b"H"):
+            self._question()
+        elif kind in (b"c", b"f"):  # a Sync sent before the end of a COPY's data was not heeded
+            self._expected = deque(each for each in self._expected if not each.sync)
+        if kind in _ENDS:
+            self._expected.append(Expected(_ENDS[kind]))
+        if kind == b"F":
+            self._expected.append(Expected(b"Z"))
+        elif kind == b"S":
+            self._expected.append(Expected(b"Z", sync=True))
+        self._to_server += message.data
+
+    def _query(self, text: bytes) -> None:
+        """A simple query: each of its statements with a question behind it."""
+        sources = self._sources(text)
+        if sources is None:  # goes on unread
+            work = self._begun(Work(_unread(text)))
+            self._expected += [Expected(_COMPLETE, work), Expected(b"Z")]
+            self._to_server += query(text)
+            return
+        if not sources:
+            self._expected += [Expected(_COMPLETE), Expected(b"Z")]
+            self._to_server += query(text)
+            return
+        several = len(sources) > 1
+        status = b"T" if several and self._status == b"I" else self._status
+        works = [self._work(source, status, in_query=True) for source in sources]
+        pieces: list[bytes] = []
+        for work in works:
+            pieces.append(work.source.text.encode())
+            self._expected.append(Expected(_COMPLETE, work))
+            if work.probed:
+                pieces.append(PROBE.encode())
+                self._expected.append(Expected(_COMPLETE, work, ours=True))
+        if not several:
+            pieces[0] = text
+        self._expected.append(Expected(b"Z"))
+        self._begun(works[0])
+        self._to_server += query(SEPARATOR.encode().join(pieces))
+
+    def _execute(self, message: Message) -> None:
+        """The same text again and again in one command is one statement, as it is to the tool."""
+        portal = message.body.split(b"\0", 1)[0]
+        text = self._portals.get(portal, b"")
+        again = self._owed
+        if again and again.source.text.encode() == text.strip() and again.source.command in _REPEATED:
+            self._expected.append(Expected(_COMPLETE, again))
+            self._to_server += message.data
+            return
+        self._question()
+        sources = self._sources(text)
+        source = sources[0] if sources and len(sources) == 1 else _unread(text)
+        if sources is None or len(sources) > 1:
+            work = Work(source)
+        else:
+            work = self._work(source, self._status, in_query=False) if sources else Work(source, quiet=True)
+        first = not any(each.work for each in self._expected)
+        self._expected.append(Expected(_COMPLETE, work))
+        if first:
+            self._begun(work)
+        self._owed = work if work.probed else None
+        self._to_server += message.data
+
+    def _question(self) -> None:
+        """The one behind the last statement of the extended protocol, if it is still to be asked."""
+        work, self._owed = self._owed, None
+        if work is None:
+            return
+        self._expected += [Expected(end, work, ours=True) for end in (b"1", b"2", _COMPLETE, b"3", b"3")]
+        self._to_server += asked(_NAME, PROBE.encode())
+
+    def _sources(self, text: bytes) -> tuple[SqlStatement, ...] | None:
+        """None where the text cannot be read as the server reads it."""
+        encoding = self._settings.get("client_encoding", "").upper()
+        if encoding not in _READABLE or self._settings.get("standard_conforming_strings") == "off":
+            return None
+        try:
+            return statements_of(text.decode())
+        except UnicodeDecodeError:
+            return None
+
+    def _work(self, source: SqlStatement, status: bytes, *, in_query: bool) -> Work:
+        work = work_of(source, status, in_query=in_query)
+        if work.alone and source.command == "CALL" and not self._course.commits(source):
+            return Work(source, probed=True)
+        return work
+
+    def _begun(self, work: Work) -> Work:
+        if not work.started:
+            self._course.start(work)
+        return work
+
+    # what the server says
+
+    def _of_server(self, message: Message) -> None:
+        kind = message.kind
+        if kind in _ANY_TIME:
+            self._noted(message)
+            self._to_client += message.data
+        elif kind == b"E":
+            self._refused(message)
+        elif kind == b"Z":
+            self._ready(message)
+        else:
+            self._answer(message)
+
+    def _noted(self, message: Message) -> None:
+        if message.kind == b"S":
+            name, value = strings(message.body, 2)
+            self._settings[name] = value
+
+    def _answer(self, message: Message) -> None:
+        kind, body = message
+        head = self._expected[0] if self._expected else None
+        if head is None or head.ends == b"Z":
+            self._to_client += message.data
+            return
+        if head.work is not None:
+            self._begun(head.work)
+        if not head.ours:
+            self._to_client += message.data
+        elif kind == b"D":
+            head.rows.append(body)
+        if kind not in head.ends:
+            return
+        self._expected.popleft()
+        if head.work is None:
+            return
+        if not head.ours:
+            self._course.answered(head.work, strings(body, 1)[0] if kind == b"C" else "")
+            self._next()
+        elif head.rows:
+            self._course.probed(head.work, first_value(head.rows[0]) or "")
+            self._next()
+
+    def _next(self) -> None:
+        """The statement whose answer comes next has begun."""
+        head = self._expected[0] if self._expected else None
+        if head is not None and head.work is not None and not head.ours:
+            self._begun(head.work)
+
+    def _refused(self, message: Message) -> None:
+        head = self._expected[0] if self._expected else None
+        self._to_client += message.data
+        work = next((e.work for e in self._expected if e.work or e.ends == b"Z"), None) if head else None
+        if work is not None:
+            self._begun(work)
+        self._course.failed(work, failure_of(message.body))
+        while self._expected and self._expected[0].ends != b"Z":
+            self._expected.popleft()
+
+    def _ready(self, message: Message) -> None:
+        while self._expected and self._expected[0].ends != b"Z":
+            self._expected.popleft()
+        if self._expected:
+            self._expected.popleft()
+        self._status = message.body
+        self._owed = None
+        self._course.settled(message.body, self._ask if not self._expected else None)
+        self._to_client += message.data
+
+    def _ask(self, text: str) -> list[tuple[str | None, ...]] | None:
+        """A question of ours, while the tool's next command is awaited."""
+        self._to_server += query(text.encode())
+        rows: list[tuple[str | None, ...]] = []
+        refused = False
+        while True:
+            while self._arrived:
+                kind, body = message = self._arrived.popleft()
+                if kind == b"Z":
+                    self._status = body
+                    return None if refused else rows
+                if kind == b"D":
+                    rows.append(values_of(body))
+                elif kind == b"E":
+                    refused = True
+                elif kind in _ANY_TIME:
+                    self._noted(message)
+                    self._to_client += message.data
+            self._pump(hears=False)
+
+
+def _unread(text: bytes | Sequence[int]) -> SqlStatement:
+    shown = bytes(text).decode("utf-8", "replace").strip()
+    words = shown.split()
+    return SqlStatement(shown, 1, words[0].upper() if words else "")

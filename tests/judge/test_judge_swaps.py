@@ -1,0 +1,100 @@
+"""A copy takes a table's place: whether what the application changed meanwhile is in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rehearse.judge.judge import judge
+from rehearse.model.migration import Effects, RelationChange, Statement
+from rehearse.model.record import RunRecord, ScriptInfo
+from rehearse.model.relation import Relation
+from rehearse.model.verdict import Finding, Severity
+from tests.judge.build import (
+    AS,
+    AX,
+    ORDERS,
+    READ,
+    ROWS,
+    RX,
+    SRE,
+    WRITE,
+    lock,
+    migration,
+    quiet,
+    record,
+    statement,
+)
+
+NEW = Relation("public", "orders_new")
+GONE = Effects(relations=(RelationChange(ORDERS, "renamed", after="orders_old", rows=ROWS),))
+
+
+def copy(transaction: int = 0, rows: int = ROWS) -> Statement:
+    effects = Effects(rows_changed=((NEW, rows),))
+    return statement(
+        "INSERT INTO orders_new SELECT * FROM orders",
+        lock(ORDERS, AS),
+        lock(NEW, RX, created_here=True),
+        effects=effects,
+        transaction=transaction,
+    )
+
+
+def swap(transaction: int = 1) -> Statement:
+    return statement(
+        "ALTER TABLE orders RENAME TO orders_old", lock(ORDERS, AX), effects=GONE, transaction=transaction
+    )
+
+
+def trigger() -> Statement:
+    text = "CREATE TRIGGER both AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION both()"
+    return statement(text, lock(ORDERS, SRE), transaction=9)
+
+
+def told(
+    *statements: Statement, writes: str = "UPDATE orders SET status = $1 WHERE id = $2"
+) -> list[Finding]:
+    run = migration(*statements)
+    made: RunRecord = record(run)
+    scripts = (ScriptInfo(READ, 5, ("SELECT id FROM orders",)), ScriptInfo(WRITE, 5, (writes,)))
+    findings = judge(replace(made, scripts=scripts), quiet(run)).findings
+    return [found for found in findings if found.subject == "orders (changed meanwhile)"]
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        "UPDATE orders SET status = $1 WHERE id = $2",
+        'delete from only public."orders" where id = $1',
+        "INSERT INTO orders (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET status = 'x'",
+    ],
+)
+def test_changes_between_copy_and_swap_are_unmeasured(writes: str) -> None:
+    (found,) = told(copy(), swap(), writes=writes)
+    assert (found.rule, found.severity, found.statement) == ("data-loss", Severity.UNMEASURED, 1)
+
+
+@pytest.mark.parametrize(
+    "writes", ["INSERT INTO orders (id) VALUES ($1)", "UPDATE orders_seen SET n = 1", "SELECT 1 FROM orders"]
+)
+def test_where_nothing_is_changed_nothing_is_at_stake(writes: str) -> None:
+    assert not told(copy(), swap(), writes=writes)
+
+
+def test_a_lock_from_before_the_copy_to_the_swap_keeps_changes_out() -> None:
+    locked = statement("LOCK TABLE orders", lock(ORDERS, SRE), transaction=0)
+    assert not told(locked, copy(), swap(0))
+    assert told(copy(), locked, swap(0)), "it came after the copy"
+    assert told(locked, copy(1), swap(1)), "it ended before the copy"
+
+
+def test_a_trigger_made_before_the_copy_carries_them_over() -> None:
+    assert not told(trigger(), copy(), swap())
+    assert told(copy(), trigger(), swap())
+
+
+def test_a_table_made_beside_it_is_no_copy() -> None:
+    assert not told(copy(rows=ROWS // 10), swap())
+    assert not told(swap())

@@ -1,0 +1,124 @@
+"""What a migration tool is told and says, and how what it sends is told apart: no process, no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rehearse.engines.postgres.messages import Message, Messages, values_of
+from rehearse.errors import ScenarioError
+from rehearse.migrate.reading import statements_of, work_of
+from rehearse.migrate.tool import Address, Mask, environment, require_tool
+from rehearse.model.migration import SqlFile, ToolSpec
+
+ADDRESS = Address("127.0.0.1", 5433, "me", "p/ss word", "shop", "rehearse-migration")
+
+
+def test_the_url_is_quoted() -> None:
+    env = environment({}, ToolSpec(("x",)), ADDRESS)
+    assert env["DATABASE_URL"] == "postgresql://me:p%2Fss%20word@127.0.0.1:5433/shop"
+    assert env["PGPASSWORD"] == "p/ss word"
+
+
+def test_a_scenarios_variables_come_on_top_but_for_the_address() -> None:
+    spec = ToolSpec(("x",), (("A", "1"), ("DATABASE_URL", "jdbc:postgresql://${PGHOST}/${PGDATABASE}")))
+    env = environment({"A": "0", "B": "2", "PGHOST": "production"}, spec, ADDRESS)
+    assert (env["A"], env["B"], env["PGHOST"]) == ("1", "2", "127.0.0.1")
+    assert env["DATABASE_URL"] == "jdbc:postgresql://127.0.0.1/shop"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("token is s3cr3t-value", "token is ***"),
+        ("at postgres://u:whatever@h/d", "at postgres://u:***@h/d"),
+        ("connect host=h password='a b' user=u", "connect host=h password=*** user=u"),
+        ("name is not secret", "name is not secret"),
+    ],
+)
+def test_secrets_are_masked(said: str, shown: str) -> None:
+    assert Mask({"API_TOKEN": "s3cr3t-value", "NAME": "not secret", "KEY": "a"}).of(said) == shown
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ToolSpec(("no-such-tool-here", "up")), "is not there: no-such-tool-here"),
+        (ToolSpec(("./absent.sh",)), r"is not there: \./absent\.sh"),
+        (ToolSpec(("sh",), cwd="/no/such/folder"), "no folder to run in"),
+        (ToolSpec(("sh", "postgres://u:hidden@production/x")), "names a database itself"),
+        (ToolSpec(("sh",), (("SQLALCHEMY_URL", "postgresql+psycopg://u:hidden@h/x"),)), "SQLALCHEMY_URL"),
+        (ToolSpec(("sh",), (("PGHOST", "production"),)), "PGHOST"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_starts(spec: ToolSpec, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message) as refused:
+        require_tool([SqlFile("tool", "tool", spec)])
+    assert "hidden" not in str(refused.value)
+
+
+def test_what_can_be_run_is_not_refused(tmp_path: Path) -> None:
+    script = tmp_path / "go.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    good = ToolSpec(("./go.sh",), (("URL", "postgresql+psycopg://$PGUSER@${PGHOST}/x"),), str(tmp_path))
+    require_tool([SqlFile("go", "go", good), SqlFile("up.sql", "SELECT 1")])
+
+
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        ("ALTER TABLE a ADD b int; -- done", ["ALTER TABLE"]),
+        ("BEGIN; SELECT ';'; COMMIT", ["BEGIN", "SELECT", "COMMIT"]),
+        ("", []),
+        ("SELECT 'open", None),
+        ("\\i other.sql", None),
+        ("\\echo hi\nSELECT 1", None),
+        ("COPY t FROM STDIN;\nSELECT 1", None),
+    ],
+)
+def test_a_query_is_told_apart_as_the_server_does_or_not_at_all(
+    text: str, commands: list[str] | None
+) -> None:
+    found = statements_of(text)
+    assert (None if found is None else [s.command for s in found]) == commands
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "how"),
+    [
+        ("ALTER TABLE a ADD b int", b"I", "probed"),
+        ("CREATE INDEX CONCURRENTLY i ON a (b)", b"I", "alone"),
+        ("CALL p()", b"I", "alone"),
+        ("CALL p()", b"T", "probed"),
+        ("REINDEX TABLE a", b"I", "alone"),
+        ("DROP SUBSCRIPTION s", b"I", "alone"),
+        ("DO $$BEGIN CALL p(); END$$", b"I", "alone"),
+        ("DO $$BEGIN PERFORM 1; END$$", b"I", "probed"),
+        ("SET lock_timeout = 1", b"T", "quiet"),
+        ("COMMIT", b"T", "quiet"),
+        ("COPY a FROM STDIN", b"T", ""),
+        ("SELECT 1", b"E", ""),
+    ],
+)
+def test_how_a_statement_is_looked_into(text: str, status: bytes, how: str) -> None:
+    (source,) = statements_of(text) or ()
+    work = work_of(source, status, in_query=False)
+    assert [name for name in ("probed", "alone", "quiet") if getattr(work, name)] == ([how] if how else [])
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.sampled_from([b"Q", b"D", b"Z"]), st.binary(max_size=40))), st.integers(1, 7))
+def test_messages_come_out_as_they_went_in(pairs: list[tuple[bytes, bytes]], size: int) -> None:
+    sent = [Message(*pair) for pair in pairs]
+    data = b"".join(message.data for message in sent)
+    stream = Messages()
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    assert [message for piece in pieces for message in stream.feed(piece)] == sent
+
+
+def test_a_row_is_read() -> None:
+    assert values_of(b"\0\2\0\0\0\1a\xff\xff\xff\xff") == ("a", None)
