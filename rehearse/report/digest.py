@@ -15,6 +15,7 @@ from rehearse.report import format as fmt
 
 _WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO-GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
+_ROWS_LOCKED = ("long-transaction", "rows-locked")
 _PROVISIONERS = ("embedded", "docker:", "local:")
 
 
@@ -187,7 +188,7 @@ def key_numbers(record: RunRecord) -> tuple[KeyNumber, ...]:
         _p99_number(record),
         _simple_number(record, "Errors", "errors.rate", _error_detail(record)),
         _simple_number(record, "Lock held against traffic", "blocking.held", _queued_detail(record)),
-        _simple_number(record, "At production size", "blocking.projected", _production_detail(record)),
+        _production_number(record),
         _simple_number(record, "Migration took", "duration", _statement_detail(record)),
     )
 
@@ -200,6 +201,32 @@ def _failed(record: RunRecord, name: str) -> bool:
 def _simple_number(record: RunRecord, label: str, name: str, detail: str) -> KeyNumber:
     value = metric(record, name)
     return KeyNumber(label, fmt.quantity(value), detail, _failed(record, name), value is None)
+
+
+def _production_number(record: RunRecord) -> KeyNumber:
+    """The longest time that a lock on a table, or on many of its rows, keeps somebody waiting there."""
+    label, name = "At production size", "blocking.projected"
+    locked = metric(record, name)
+    plain = _simple_number(record, label, name, _production_detail(record))
+    rows = max(_rows_locked(record), key=lambda f: f.observed.value if f.observed else 0.0, default=None)
+    if rows is None or rows.observed is None or (locked and locked.value >= rows.observed.value):
+        return plain
+    bad = plain.bad or rows.severity is Severity.FAILURE
+    what = f"rows of {rows.subject} locked ({rows.rule}); locks on tables {plain.value}"
+    if _rows_given(record, rows.subject):
+        return KeyNumber(label, fmt.quantity(rows.observed), what, bad)
+    return KeyNumber(label, fmt.quantity(None), f"{what}; production rows not given", bad, missing=True)
+
+
+def _rows_locked(record: RunRecord) -> tuple[Finding, ...]:
+    """What keeps rows locked for a time that was held against the budget."""
+    found = of_severity(record, Severity.FAILURE, Severity.UNMEASURED, Severity.ACCEPTED, Severity.WARNING)
+    return tuple(f for f in found if f.rule in _ROWS_LOCKED and f.limit and f.statement is not None)
+
+
+def _rows_given(record: RunRecord, table: str) -> bool:
+    known = [t for t in record.tables if str(t.relation) == table]
+    return not known or known[0].production_rows is not None
 
 
 def _stall_number(record: RunRecord) -> KeyNumber:

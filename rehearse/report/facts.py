@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rehearse.model.record import RunRecord, TableFacts, Trial
 from rehearse.model.scenario import Scenario, WorkloadSpec
+from rehearse.model.spans import Spans
 from rehearse.model.waits import ObserverCost
 from rehearse.model.workload import Arrivals, Version
 from rehearse.report import digest
@@ -86,6 +87,7 @@ def measuring_rows(record: RunRecord) -> list[Row]:
         ]
         rows += [("Skipped for want of rows to draw", fmt.count(d.skipped))] if d.skipped else []
         rows += [("Reconnects", fmt.count(d.reconnects))] if d.reconnects else []
+        rows += _still_rows("Driver not served by any processor", d.pauses)
         rows += [("Sent again after an error", fmt.count(d.retries))] if d.retries else []
     if trial.observer:
         o = trial.observer
@@ -103,6 +105,7 @@ def measuring_rows(record: RunRecord) -> list[Row]:
             ("Gaps beyond that", fmt.count(len(o.gaps))),
         ]
         rows += _lapse_rows(o)
+        rows += _still_rows("Log not taken by the disk", o.unflushed)
     rows += _disk_rows(trial)
     return rows
 
@@ -114,6 +117,15 @@ def _lapse_rows(observer: ObserverCost) -> list[Row]:
     lapsed = fmt.nanoseconds(observer.lapsed_ns)
     text = f"{fmt.plural(len(observer.lapses), 'time')}, {lapsed} in all: waits may have gone unseen"
     return [(f"Not served for more than {fmt.nanoseconds(observer.lapse_limit_ns)}", text)]
+
+
+def _still_rows(what: str, spans: Spans) -> list[Row]:
+    """When the machine stood still."""
+    if not spans:
+        return []
+    lengths = [end - start for start, end in spans]
+    text = f"{fmt.plural(len(spans), 'time')}, {fmt.nanoseconds(max(lengths))} at the most"
+    return [(what, f"{text}, {fmt.nanoseconds(sum(lengths))} in all")]
 
 
 def _disk_rows(trial: Trial) -> list[Row]:

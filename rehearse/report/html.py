@@ -19,6 +19,7 @@ from rehearse.model.workload import SampleColumns
 from rehearse.report import digest, facts, picture, work
 from rehearse.report import format as fmt
 from rehearse.report.application import cell_views, plan_views
+from rehearse.report.evidence import Told
 from rehearse.report.palette import Work
 from rehearse.report.points import LatencyRow, latency_table, points
 from rehearse.report.trials import trial_views
@@ -43,6 +44,7 @@ class FindingView:
     sql: str
     locks: tuple[str, ...]
     measured: str
+    evidence: tuple[str, ...]  # without what stands under a finding above
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +136,28 @@ def visible(text: str) -> str:
 
 def _finding_groups(record: RunRecord) -> list[tuple[str, str, list[FindingView]]]:
     """Heading, severity and findings of each severity there is, failures first."""
-    groups = []
+    groups, told = [], Told()
     for severity, heading in _PLURALS.items():
         found = digest.of_severity(record, severity)
         if found:
-            groups.append((heading, severity.value, [_finding_view(record, finding) for finding in found]))
+            groups.append(
+                (heading, severity.value, [_finding_view(record, finding, told) for finding in found])
+            )
     return groups
 
 
-def _finding_view(record: RunRecord, finding: Finding) -> FindingView:
+def _finding_view(record: RunRecord, finding: Finding, told: Told) -> FindingView:
+    evidence = told.lines(finding)
     statement = digest.blamed(record, finding)
     observed, limit = fmt.apart(finding.observed, finding.limit)
     measured = ""
     if finding.observed is not None:
         measured = observed + (f", limit {limit}" if finding.limit is not None else "")
     if statement is None:
-        return FindingView(finding, None, "", "", (), measured)
+        return FindingView(finding, None, "", "", (), measured, evidence)
     locks = work.lock_lines(statement.effects.locks) if statement.effects else ()
     return FindingView(
-        finding, statement.index + 1, _place(statement), visible(statement.text), locks, measured
+        finding, statement.index + 1, _place(statement), visible(statement.text), locks, measured, evidence
     )
 
 

@@ -51,11 +51,13 @@ class LiveStatus:
     rows_total: int | None = None
     rows_per_s: float | None = None
     left_s: float | None = None
+    step: bool = False  # worth a line of its own: nothing more may be said for long
 
 
 class LiveDisplay:
     """Shows `LiveStatus`es on `console` (standard error): a context manager, its `update` cheap enough to
-    call ten times a second. Without a terminal it prints one line whenever the stage changes.
+    call ten times a second. Without a terminal it prints one line whenever the stage changes, or is said to
+    have come to another `step`.
     """
 
     def __init__(self, console: Console) -> None:
@@ -85,7 +87,7 @@ class LiveDisplay:
         before, self._last = self._last, status
         changed = before is None or before.stage is not status.stage
         if self._live is None:
-            if changed and status.stage is not Stage.DONE:
+            if (changed or status.step) and status.stage is not Stage.DONE:
                 self._console.print(plain_line(status), soft_wrap=True)
             return
         if changed and before is not None:

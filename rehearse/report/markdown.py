@@ -9,6 +9,7 @@ from rehearse.model.record import RunRecord
 from rehearse.model.verdict import Finding, GateStatus, Severity, Verdict
 from rehearse.report import digest, work
 from rehearse.report import format as fmt
+from rehearse.report.evidence import said_once
 from rehearse.report.trials import trial_views
 
 LONGEST = 60_000
@@ -89,8 +90,8 @@ def _findings(record: RunRecord, room: int) -> list[str]:
     findings = digest.of_severity(record, *Severity)
     lines: list[str] = []
     quoted: set[int] = set()
-    for place, finding in enumerate(findings):
-        more = _finding(record, finding, quoted)
+    for place, (finding, evidence) in enumerate(said_once(findings)):
+        more = _finding(record, finding, evidence, quoted)
         room -= len("\n".join(more)) + 1
         if room < 0:
             return [*lines, "", f"{fmt.plural(len(findings) - place, 'finding')} more in the full report."]
@@ -98,14 +99,14 @@ def _findings(record: RunRecord, room: int) -> list[str]:
     return lines
 
 
-def _finding(record: RunRecord, finding: Finding, quoted: set[int]) -> list[str]:
-    """A finding; the SQL of its statement unless it is among those `quoted` before."""
+def _finding(record: RunRecord, finding: Finding, evidence: Sequence[str], quoted: set[int]) -> list[str]:
+    """A finding with this of its `evidence`; the SQL of its statement unless it was `quoted` before."""
     statement = digest.blamed(record, finding)
     sign, severity = _SIGNS[finding.severity], finding.severity.value
     lines = ["", f"{sign} **{severity}** {code(finding.rule)} {text(finding.message)}"]
     body: list[str] = []
-    if finding.evidence:
-        body += [*(f"- {text(line)}" for line in finding.evidence), ""]
+    if evidence:
+        body += [*(f"- {text(line)}" for line in evidence), ""]
     if statement:
         where = f"Statement {statement.index + 1} in {code(f'{statement.file}:{statement.line}')}"
         if statement.index in quoted:

@@ -5,6 +5,8 @@ Everything is set as `Text`, never as markup: brackets in a table's name stay br
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -17,6 +19,7 @@ from rehearse.model.record import RunRecord
 from rehearse.model.verdict import Finding, GateStatus, Severity, Verdict
 from rehearse.report import digest, work
 from rehearse.report import format as fmt
+from rehearse.report.evidence import Told
 from rehearse.report.trials import Result, trial_views
 
 _VERDICTS = {Verdict.GO: ("✔", "green"), Verdict.NO_GO: ("✖", "red"), Verdict.INCONCLUSIVE: ("?", "yellow")}
@@ -48,14 +51,14 @@ def print_report(record: RunRecord, console: Console, report_path: str = "") -> 
     width = min(console.width, _WIDEST)
     _verdict(record, console, width)
     _numbers(record, console)
-    quoted: set[int] = set()
+    said = _Said()
     for finding in digest.of_severity(record, Severity.FAILURE, Severity.UNMEASURED, Severity.ACCEPTED):
-        _finding(record, finding, console, width, quoted)
+        _finding(record, finding, console, width, said)
     _queue(record, console, width)
     _gates(record, console, width)
     _trials(record, console, width)
     for finding in digest.of_severity(record, Severity.WARNING, Severity.NOTE):
-        _finding(record, finding, console, width, quoted)
+        _finding(record, finding, console, width, said)
     _notes(record, console, width)
     if report_path:
         console.print()
@@ -115,8 +118,16 @@ def _notes(record: RunRecord, console: Console, width: int) -> None:
         _indented(console, width, 2, Text(f"· {fmt.one_line(note)}", style="dim"))
 
 
-def _finding(record: RunRecord, finding: Finding, console: Console, width: int, quoted: set[int]) -> None:
-    """One finding; its statement as a whole unless it is among those `quoted` before."""
+@dataclass(slots=True)
+class _Said:
+    """What was printed before and need not be again: statements by their index, and lines of evidence."""
+
+    quoted: set[int] = field(default_factory=set)
+    told: Told = field(default_factory=Told)
+
+
+def _finding(record: RunRecord, finding: Finding, console: Console, width: int, said: _Said) -> None:
+    """One finding; its statement as a whole, and its evidence, unless they were `said` before."""
     sign, colour = _SEVERITIES[finding.severity]
     console.print()
     head = Text.assemble(
@@ -126,12 +137,12 @@ def _finding(record: RunRecord, finding: Finding, console: Console, width: int, 
     console.print(head, width=width)
     _indented(console, width, 2, Text(fmt.one_line(finding.message), style="bold"))
     statement = digest.blamed(record, finding)
-    if statement is not None and statement.index in quoted:
+    if statement is not None and statement.index in said.quoted:
         _indented(console, width, 2, Text(f"statement {statement.index + 1}, see above", style="dim"))
     elif statement is not None:
-        quoted.add(statement.index)
+        said.quoted.add(statement.index)
         _statement(statement, console, width)
-    _indented(console, width, 2, *(Text(f"- {fmt.one_line(line)}") for line in finding.evidence))
+    _indented(console, width, 2, *(Text(f"- {fmt.one_line(line)}") for line in said.told.lines(finding)))
     if finding.advice:
         _indented(console, width, 2, Text("instead", style="dim"))
         _indented(console, width, 4, _sql(finding.advice, style="green"))

@@ -182,3 +182,11 @@ def test_the_table_of_response_times_agrees_with_the_stall() -> None:
     assert row
     assert row[3] == "2.9 s"
     assert row[1].endswith(" s")
+
+
+def test_on_a_phone_the_picture_begins_with_its_labels() -> None:
+    html = render_html(*records.naive_index())
+    assert "direction: rtl" not in html  # which would open it scrolled to its right end
+    assert "Scroll the chart to the right for the migration" in html
+    assert ".onward { display: none;" in html
+    assert "Scroll the chart" not in render_html(*records.aborted())

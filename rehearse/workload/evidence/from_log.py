@@ -13,6 +13,7 @@ from rehearse.workload.evidence.files import read_logs
 from rehearse.workload.evidence.folder import Written, select
 from rehearse.workload.evidence.mix import Group, distil
 from rehearse.workload.evidence.scripting import script_of
+from rehearse.workload.evidence.system import own_tables
 from rehearse.workload.evidence.trace import TraceFacts, write_trace
 from rehearse.workload.evidence.transactions import Sessions, Wanted
 
@@ -31,7 +32,7 @@ def distil_logs(
     """The mix in `paths`: at most `most` scripts. Raises InputError where they cannot be read."""
     tally = Tally()
     sessions = Sessions(wanted, tally)
-    mix = distil(sessions.transactions(read_logs(paths, log_line_prefix, tally)), tally)
+    mix = distil(sessions.transactions(read_logs(paths, log_line_prefix, tally)), tally, own_tables(schema))
     if len(sessions.databases) > 1:
         tally.note(f"the log has {len(sessions.databases)} databases in it: choose one with --database")
     if schema is None:

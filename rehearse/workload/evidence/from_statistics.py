@@ -22,15 +22,14 @@ from rehearse.workload.evidence.entry import Tally
 from rehearse.workload.evidence.folder import Written, select
 from rehearse.workload.evidence.logged import pieces_of
 from rehearse.workload.evidence.mix import Group, Step
-from rehearse.workload.evidence.places import Named, places_of
 from rehearse.workload.evidence.scripting import Draft, Unusable, script_of
 from rehearse.workload.evidence.shape import UnscriptableError, shape_of
+from rehearse.workload.evidence.system import own_tables, system_reason
 from rehearse.workload.evidence.values import Seen
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 _SCRIPTABLE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE"})
-_SYSTEM = ("pg_", "information_schema")
 _CANNOT_KNOW = (
     (
         "pg_stat_statements does not know transactions: each statement is a script of its own, and locks are "
@@ -113,12 +112,13 @@ def distil_statistics(statistics: Statistics, schema: Schema, checker: Checker, 
     tally = Tally()
     made: list[Draft | Unusable] = []
     merged: dict[str, Group] = {}
+    own = own_tables(schema)
     commits = 0
     for row in statistics.rows:
         count = _calls(row)
         if row.get("query", "").strip().rstrip(";").upper() in {"COMMIT", "END"}:
             commits += count
-        group = _group(row, count, tally)
+        group = _group(row, count, tally, own)
         if group is not None:
             known = merged.setdefault(group.steps[0].shape.text, group)
             if known is not group:
@@ -155,9 +155,9 @@ def _calls(row: Mapping[str, str]) -> int:
         return 0
 
 
-def _group(row: Mapping[str, str], count: int, tally: Tally) -> Group | None:
+def _group(row: Mapping[str, str], count: int, tally: Tally, own: frozenset[str]) -> Group | None:
     """One row as a group of one statement; None if it is left out, which is counted in calls."""
-    reason, step = _step(row)
+    reason, step = _step(row, own)
     if step is None or not count:
         tally.left_out[reason or "statements that were never called"] += count
         return None
@@ -172,7 +172,7 @@ def _number(step: Step, place: int) -> int:
     return next(same, place)
 
 
-def _step(row: Mapping[str, str]) -> tuple[str, Step | None]:
+def _step(row: Mapping[str, str], own: frozenset[str]) -> tuple[str, Step | None]:
     if row.get("toplevel", "").lower() in {"f", "false"}:
         return "calls from inside of functions", None
     pieces = pieces_of(row.get("query") or "")
@@ -185,10 +185,6 @@ def _step(row: Mapping[str, str]) -> tuple[str, Step | None]:
         shape, _values = shape_of(pieces[0], ())
     except UnscriptableError as error:
         return f"calls of statements with {error}", None
-    if _is_system(places_of(shape).tables):
-        return "calls that read the system's own tables", None
+    if system := system_reason(shape, own):
+        return f"calls {system}", None
     return "", Step(shape, command, None, 0)
-
-
-def _is_system(tables: Iterable[Named]) -> bool:
-    return any(table.schema.startswith(_SYSTEM) or table.name.startswith(_SYSTEM) for table in tables)

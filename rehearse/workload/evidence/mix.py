@@ -13,11 +13,12 @@ from rehearse.engines.postgres.command import Control, command_of, control_of
 from rehearse.workload.evidence.entry import Tally
 from rehearse.workload.evidence.logged import Ending, LoggedStatement, LoggedTransaction, pieces_of
 from rehearse.workload.evidence.shape import Shape, UnscriptableError, shape_of
+from rehearse.workload.evidence.system import system_reason
 from rehearse.workload.evidence.values import Seen
 
 _MOST_GROUPS = 5_000
 _SCRIPTABLE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE", "LOCK", "CALL"})
-_KEPT_INSIDE = frozenset({"SET"})  # SET LOCAL and SET TRANSACTION belong to their transaction
+_KEPT_INSIDE = frozenset({"SET"})  # SET LOCAL and SET TRANSACTION belong to their transaction, alone nothing
 _THINK_NS = 1_000_000
 
 ROLLED_BACK = "transactions that were rolled back"
@@ -74,8 +75,10 @@ class Mix:
         return max(0.0, (self.last_ns - self.first_ns) / 1e9)
 
 
-def distil(transactions: Iterable[LoggedTransaction], tally: Tally) -> Mix:
-    """Group `transactions` by shape. What cannot stand in a script is left out, and counted by its reason."""
+def distil(transactions: Iterable[LoggedTransaction], tally: Tally, own: frozenset[str] = frozenset()) -> Mix:
+    """Group `transactions` by shape. What cannot stand in a script, or is about the server alone, is
+    left out, and counted by its reason. `own` are the names of the application's tables, where known.
+    """
     mix = Mix()
     for transaction in transactions:
         mix.first_ns = min(mix.first_ns, transaction.statements[0].at_ns)
@@ -83,7 +86,7 @@ def distil(transactions: Iterable[LoggedTransaction], tally: Tally) -> Mix:
         if transaction.ending is Ending.ROLLED_BACK:
             tally.left_out[ROLLED_BACK] += 1
             continue
-        draft = _Draft()
+        draft = _Draft(own)
         try:
             draft.read(transaction)
         except UnscriptableError as error:
@@ -124,7 +127,8 @@ def _think_ns(transaction: LoggedTransaction) -> int:
 class _Draft:
     """A transaction being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: frozenset[str]) -> None:
+        self._own = own
         self._shapes: list[tuple[Shape, str, Control | None]] = []
         self.values: list[str | None] = []
         self.known: list[bool] = []
@@ -133,7 +137,7 @@ class _Draft:
 
     @property
     def useful(self) -> bool:
-        return any(control is None for _, _, control in self._shapes)
+        return any(control is None and command not in _KEPT_INSIDE for _, command, control in self._shapes)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -154,6 +158,9 @@ class _Draft:
                 if command in {"EXECUTE", "COPY", "DECLARE", "FETCH"} and not alone:
                     raise UnscriptableError(f"{command} in them, which a script cannot do")
                 self.dropped[f"{command or 'empty'} statements"] += 1
+                continue
+            if control is None and (reason := _about_the_server(shape, command, self._own)):
+                self.dropped[reason] += 1
                 continue
             self._shapes.append((shape, command, control))
             self.values += values
@@ -180,6 +187,16 @@ class _Draft:
                 )
                 numbers.append(0 if self.known[place] else -1 - step.first - alike)
         return numbers
+
+
+def _about_the_server(shape: Shape, command: str, own: frozenset[str]) -> str:
+    """Why a statement is left out that a script could send; empty where it is not."""
+    if command in _KEPT_INSIDE:
+        # a text would be replaced, and be no value of any setting
+        texts = any(not slot.number for slot in shape.slots)
+        return f"{command} statements" if texts else ""
+    system = system_reason(shape, own)
+    return f"statements {system}" if system else ""
 
 
 Piece = tuple[Shape, list[str | None], str, Control | None]

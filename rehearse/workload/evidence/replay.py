@@ -62,14 +62,16 @@ class _Score:
     own_lags_ns: array[int] = field(default_factory=lambda: array("q"))
 
 
-def replay(target: Target, path: Path, *, speed: float = 1.0) -> ReplayReport:
+def replay(target: Target, path: Path, *, speed: float = 1.0, served_first: bool = True) -> ReplayReport:
     """Send the trace `path` to `target`; pauses are divided by `speed`. Raises InputError for a bad trace or
-    speed, ServerLostError where no connection can be made.
+    speed, ServerLostError where no connection can be made. `served_first`: by real-time priority, where that
+    can be had.
     """
     if not speed > 0:
         raise InputError(f"a speed of {speed:g} is no speed", "1 is as it happened, 2 twice as fast")
     facts, events = read_trace(path)
-    with closing(_Player(conninfo(target, "rehearse-traffic").encode(), events, speed)) as player, punctual():
+    words = conninfo(target, "rehearse-traffic").encode()
+    with closing(_Player(words, events, speed)) as player, punctual(served_first=served_first):
         begun_ns = time.monotonic_ns()
         player.run()
         return _report(facts, player.score, speed, (time.monotonic_ns() - begun_ns) / 1e9)

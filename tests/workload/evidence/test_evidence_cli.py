@@ -86,3 +86,36 @@ def test_a_trace_is_replayed_faster_than_it_happened(tmp_path: Path, database: T
     assert '"42703": 1' in result.output
     with connect(database, "rehearse") as connection:
         assert connection.execute("SELECT * FROM t").fetchall() == [(1, "x")]
+
+
+def test_what_asks_the_server_about_itself_is_left_out_and_listed(tmp_path: Path) -> None:
+    log, schema, out = tmp_path / "x.log", tmp_path / "s.sql", tmp_path / "scripts"
+    texts = [
+        "SELECT note FROM t WHERE id = 1",
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "SELECT pg_catalog.pg_is_in_recovery()",
+        "select c.relname from pg_catalog.pg_class as c join pg_catalog.pg_namespace n on true limit 1",
+        "SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'x'",
+        "SHOW server_version",
+        "SELECT count(*) FROM pg_search_documents",  # the application's, for all its name
+        "SELECT nextval('gone_seq')",  # text that names what is not there
+        "SELECT current_setting(lower('NO_SUCH.SETTING'))",
+    ]
+    log.write_text("".join(LOG.format(n=n, text=text) for n, text in enumerate(texts)))
+    schema.write_text(f"{SCHEMA} CREATE TABLE pg_search_documents (id int);")
+    result = CliRunner().invoke(
+        app, ["workload", "from-log", str(log), "--out", str(out), "--schema", str(schema)]
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.glob("*.sql")) == [
+        "select_pg_search_documents.sql",
+        "select_t.sql",
+    ]
+    for reason in (
+        "left out: 2 statements that read the system's own tables",
+        "left out: 2 statements that call set_config()",
+        "left out: 1 SHOW statements",
+        'relation "x" does not exist',
+        'unrecognized configuration parameter "x"',
+    ):
+        assert reason in result.output

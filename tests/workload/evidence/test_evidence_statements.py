@@ -166,3 +166,28 @@ def test_the_share_of_reads_and_hot_tables_are_as_the_user_says() -> None:
     assert weights["read_orders_by_pk"] == pytest.approx(10 * weights["read_customers_by_pk"], rel=0.1)
     with pytest.raises(InputError, match="no such table"):
         infer_scripts(SCHEMA, read_share=None, hot={"ordes": 5})
+
+
+def test_settings_alone_are_no_transaction_of_an_application() -> None:
+    tally = Tally()
+    alone = ("BEGIN", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT 1 FROM pg_class", "COMMIT")
+    with_text = ("BEGIN", "SET LOCAL lock_timeout = '5s'", "SELECT id FROM orders", "COMMIT")
+    mix = distil([transaction(*alone), transaction(*with_text)], tally)
+    (group,) = mix.groups.values()
+    assert [step.shape.text for step in group.steps] == ["BEGIN", "SELECT id FROM orders", "COMMIT"]
+    assert tally.left_out == {"statements that read the system's own tables": 1, "SET statements": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "left_out"),
+    [
+        ("SELECT o.id FROM orders o JOIN pg_timezone_names z ON z.name = o.zone", {"orders"}, False),
+        ("SELECT pg_catalog.count(*) FROM orders", set(), False),
+        ("SELECT app_touch($1::pg_catalog.int4)", set(), False),
+        ("INSERT INTO audit SELECT usename FROM pg_stat_activity", set(), False),
+        ("SELECT 1 FROM information_schema.tables WHERE table_name = $1", {"tables"}, True),
+        ("SELECT note FROM orders WHERE note = 'pg_class'", set(), False),
+    ],
+)
+def test_only_what_is_about_the_server_alone_is_left_out(text: str, own: set[str], left_out: bool) -> None:
+    assert bool(distil([transaction(text)], Tally(), frozenset(own)).groups) is not left_out
