@@ -38,11 +38,14 @@ _TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """A row as it was executed, and the rules that structure alone makes fail or warn."""
+    """A row as it was executed, and the rules that structure alone makes fail, warn, or say that they cannot
+    tell.
+    """
 
     run: MigrationRun
     failures: frozenset[str]
     warnings: frozenset[str]
+    unmeasured: frozenset[str]
 
     def did(self, expected: Structure) -> Structure:
         """What the last statement did, in the row's own terms."""
@@ -97,6 +100,7 @@ class Bench:
             run,
             frozenset(f.rule for f in findings if f.severity is Severity.FAILURE),
             frozenset(f.rule for f in findings if f.severity is Severity.WARNING),
+            frozenset(f.rule for f in findings if f.severity is Severity.UNMEASURED and f.rule in RULES),
         )
 
     def _footprints(self, scripts: Mapping[str, str]) -> Iterator[Footprint]:

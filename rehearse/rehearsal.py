@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rehearse.acts.casting import Cast, footprints, make_cast
+from rehearse.acts.casting import Cast, footprints, make_cast, spared
 from rehearse.acts.engines import require_rehearsable
 from rehearse.acts.keeping import EMPTY, Keeping, KeptBase, keeping_of
 from rehearse.acts.loading import Base, build_base
@@ -79,16 +79,16 @@ def rehearse(
         scenario=redact(scenario),
     )
     journal = Journal(folder, record)
+    run = _Run(scenario, journal, disposable, on_status, keeping_of(scenario, wanted=cache))
     try:
-        samples = _Run(scenario, journal, disposable, on_status, keeping_of(scenario, wanted=cache)).perform()
+        samples = run.perform()
     except RehearseError as error:
         journal.fail(str(error))
         raise
     except KeyboardInterrupt:
-        journal.fail(f"interrupted in the stage {journal.record.stage.value}")
-        raise InterruptedRunError(
-            f"interrupted in the stage {journal.record.stage.value}", f"what was measured is in {folder.path}"
-        ) from None
+        where = f"interrupted in the stage {journal.record.stage.value}{run.step}"
+        journal.fail(where)
+        raise InterruptedRunError(where, f"what was measured is in {folder.path}") from None
     except Exception as error:
         journal.fail(f"a defect of Rehearse itself: {type(error).__name__}")
         raise
@@ -112,6 +112,7 @@ class _Run:
         self._keeping = keeping
         self._show = on_status
         self._watch: Lookout | None = None
+        self.step = ""  # of the stage, as an error says it
 
     def perform(self) -> SampleColumns:
         """All acts; the judgement is in the journal's record afterwards."""
@@ -142,7 +143,10 @@ class _Run:
         for name in RUN_DATABASES:
             stack.callback(_drop_quietly, server, name)
         keep = self._keeping.wanted
-        base = build_base(server.target, self._scenario, self._loading, kept=kept, keep=keep)
+        base = build_base(
+            server.target, self._scenario, self._loading, kept=kept, keep=keep, on_step=self._stepping
+        )
+        self.step = ""
         if kept is not None and base.facts is not kept.facts:
             self._keeping.forget()
             self._note("the data set from the cache is not what would be made now: it was made anew")
@@ -153,7 +157,10 @@ class _Run:
         self._journal.update(stage=Stage.PREPARE, dataset=base.facts, tables=base.tables)
         self._show(LiveStatus(Stage.PREPARE, "making the traffic ready"))
         cast = make_cast(base, self._scenario)
-        self._journal.update(scripts=cast.infos)
+        base = spared(base, cast, self._scenario)
+        for ledger in sorted(map(str, base.ledgers)):
+            self._note(f"{ledger} is a migration tool's own table: it has no traffic, and is not compared")
+        self._journal.update(scripts=cast.infos, tables=base.tables)
         return base, cast
 
     def _traffic(self, context: TrialContext) -> SampleColumns:
@@ -227,7 +234,12 @@ class _Run:
         if text and text not in environment.notes:
             self._journal.update(environment=replace(environment, notes=(*environment.notes, text)))
 
+    def _stepping(self, text: str) -> None:
+        self.step = f", {text}"
+        self._show(LiveStatus(Stage.LOAD, text, step=True))
+
     def _loading(self, progress: LoadProgress) -> None:
+        self.step = ""
         self._show(
             LiveStatus(
                 Stage.LOAD,

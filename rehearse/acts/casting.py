@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rehearse.acts.loading import Base
+from rehearse.acts.loading import Base, with_real
 from rehearse.acts.newcomer import Newcomer, new_scripts
 from rehearse.dataset.fresh import fresh_pool
 from rehearse.engines.postgres.connect import connect
@@ -55,7 +55,8 @@ def make_cast(base: Base, scenario: Scenario) -> Cast:
     inferred = not sources
     if inferred:
         rows = {facts.relation: facts.rows for facts in base.tables}
-        largest = frozenset(sorted(rows, key=lambda table: -rows[table])[:_LARGEST])
+        ours = [table for table in rows if table not in base.ledgers]
+        largest = frozenset(sorted(ours, key=lambda table: -rows[table])[:_LARGEST])
         for tables in (base.preview.touched, largest):  # it may make new things alone, or a type
             sources = infer_workload(base.schema, tables, rows, generated=base.generated)
             if sources:
@@ -161,6 +162,16 @@ def _table(schema: Schema, name: str, columns: Sequence[str]) -> Table:
 def _near(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else ""
+
+
+def spared(base: Base, cast: Cast, scenario: Scenario) -> Base:
+    """`base` whose ledgers are those alone that no script of the user's reaches, by a view or a function."""
+    if cast.inferred or not base.ledgers:
+        return base
+    found = footprints(base.target, cast, scenario.workload.variables)
+    return with_real(
+        base, scenario, base.ledgers & {relation for each in found for relation, _ in each.locks}
+    )
 
 
 def footprints(target: Target, cast: Cast, variables: Variables) -> tuple[Footprint, ...]:

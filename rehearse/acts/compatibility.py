@@ -9,7 +9,14 @@ from rehearse.acts.plans import both_sides, migrated, voices
 from rehearse.acts.trial import TrialContext
 from rehearse.engines.postgres.connect import connect
 from rehearse.errors import RecordError
-from rehearse.model.compatibility import CachedPlans, Cell, CompatibilityFacts, Misfitting, SchemaVersion
+from rehearse.model.compatibility import (
+    NO_ROWS,
+    CachedPlans,
+    Cell,
+    CompatibilityFacts,
+    Misfitting,
+    SchemaVersion,
+)
 from rehearse.model.plans import Execution, StatementPlans
 from rehearse.model.record import Trial
 from rehearse.model.trials import TrialKind
@@ -60,6 +67,8 @@ def _cell(statements: Sequence[StatementPlans], version: Version, schema: Schema
             here, there = there, here
         tried += here.draws > 0
         refused += _refused(each, here, there)
+        if schema is SchemaVersion.NEW:
+            refused += _without_effect(each)
     return Cell(version, schema, tried, tuple(refused))
 
 
@@ -74,6 +83,21 @@ def _refused(each: StatementPlans, here: Execution, there: Execution) -> Iterabl
             refusal.times,
             elsewhere=refusal.sqlstate in alike,
         )
+
+
+def _without_effect(each: StatementPlans) -> Iterable[Misfitting]:
+    """Where the command tags differ, with the same values: rows that the new schema lets vanish silently.
+
+    An INSERT writes the values it is given, so that one draw tells. The others may miss single rows that the
+    migration changed or deleted by right: with these all draws have to.
+    """
+    old, new = each.before, each.after
+    if old.refusals or new.refusals or len(old.written) != len(new.written):
+        return
+    lost = sum(before > 0 and not after for before, after in zip(old.written, new.written, strict=True))
+    if lost and (old.given or not any(new.written)):
+        message = f"{old.command} changes no row, on the old schema it does"
+        yield Misfitting(each.script, each.index, NO_ROWS, message, lost, lost=old.given)
 
 
 def _cached(context: TrialContext) -> tuple[CachedPlans, ...] | None:

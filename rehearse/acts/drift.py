@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rehearse.acts.interruption import LEDGERS
+from rehearse.acts.ledgers import LEDGERS
 from rehearse.acts.loading import PREVIEW
 from rehearse.acts.trial import TRIAL, TrialContext
 from rehearse.engines.postgres.connect import connect

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rehearse.acts.contents import compare_contents
+from rehearse.acts.ledgers import without
 from rehearse.acts.losses import writes_nothing
 from rehearse.acts.trial import TRIAL, TrialContext, quietly
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.loosened import Guards, guards, loosened
 from rehearse.engines.postgres.misfits import Retyping, changed_silently, type_actions
 from rehearse.engines.postgres.remains import remains
 from rehearse.model.migration import MigrationRun
@@ -25,22 +27,27 @@ def integrity(context: TrialContext) -> Trial:
     A migration that wrote to nothing, as was seen under traffic, is not run again: there is nothing to
     compare, and what it left can be read where it ran.
     """
-    before = _remains(context.base.target)
+    before, guarded = _remains(context.base.target), _guards(context.base.target)
+    schema = without(context.base.schema, context.base.ledgers)
     traffic = context.traffic.migration if context.traffic else None
     if traffic is not None and writes_nothing(traffic):
-        roots = [table for table in context.base.schema.tables if table.kind in _ROOTS]
-        left = _new(before, _remains(context.server.target.on(TRIAL)))
+        roots = [table for table in schema.tables if table.kind in _ROOTS]
+        there = context.server.target.on(TRIAL)
+        left, loose = _new(before, _remains(there)), loosened(guarded, _guards(there))
         note = "no statement wrote to a row or to a file of a table: there was nothing to compare"
-        return Trial(TrialKind.INTEGRITY, integrity=IntegrityFacts((), len(roots), left), notes=(note,))
+        facts = IntegrityFacts((), len(roots), left, loosened=loose)
+        return Trial(TrialKind.INTEGRITY, integrity=facts, notes=(note,))
     target = context.copy()
     run = quietly(target, context.scenario.migration.up, context.scenario)
     if run.failed is not None:
-        why = f"the migration failed in quiet, in statement {run.failed.index + 1}: {run.failed.message}"
+        why = f"the migration failed in quiet, {run.failed.whereabouts}: {run.failed.message}"
         return Trial(TrialKind.INTEGRITY, migration=run, unmeasured=why)
     context.on_status("integrity: comparing the data")
-    contents = compare_contents(context.base.target, context.base.schema, target)
+    contents = compare_contents(context.base.target, schema, target)
     left = _new(before, _remains(target))
-    facts = IntegrityFacts(contents.tables, contents.untouched, left, tuple(_misfits(context, run)))
+    loose = loosened(guarded, _guards(target))
+    misfits = tuple(_misfits(context, run))
+    facts = IntegrityFacts(contents.tables, contents.untouched, left, misfits, loose)
     return Trial(TrialKind.INTEGRITY, migration=run, integrity=facts)
 
 
@@ -72,6 +79,11 @@ def _misfits(context: TrialContext, run: MigrationRun) -> Iterator[Misfit]:
 def _remains(target: Target) -> Remains:
     with connect(target, "rehearse") as connection:
         return remains(connection)
+
+
+def _guards(target: Target) -> Guards:
+    with connect(target, "rehearse") as connection:
+        return guards(connection)
 
 
 def _new(before: Remains, after: Remains) -> Remains:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import psycopg
 
+from rehearse.acts.ledgers import LEDGERS
 from rehearse.acts.trial import TrialContext, quietly
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.differences import Objects, describe, differences
@@ -38,31 +39,6 @@ from rehearse.provision import Server
 # Below that, a statement of one transaction is not worth aiming at: it is there, or it is not.
 _WORTH_AIMING_NS = 50_000_000
 _AIMS = 4  # shots at one point, each earlier than the last: no two runs take equally long
-# Where tools write down which migrations have been applied.
-LEDGERS = frozenset(
-    {
-        "schema_migrations",
-        "ar_internal_metadata",
-        "alembic_version",
-        "django_migrations",
-        "goose_db_version",
-        "phinxlog",
-        "flyway_schema_history",
-        "_prisma_migrations",
-        "__diesel_schema_migrations",
-        "_sqlx_migrations",
-        "migrations",
-        "knex_migrations",
-        "databasechangelog",
-        "__EFMigrationsHistory",
-        "SequelizeMeta",
-        "atlas_schema_revisions",
-        "_yoyo_migration",
-        "_yoyo_log",
-        "_yoyo_version",
-        "yoyo_lock",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +55,7 @@ def interruption(context: TrialContext) -> Trial:
     start = _State.of(target, _tables(context))
     run = quietly(target, context.scenario.migration.up, context.scenario)
     if run.failed is not None:
-        why = f"the migration failed in quiet, in statement {run.failed.index + 1}: {run.failed.message}"
+        why = f"the migration failed in quiet, {run.failed.whereabouts}: {run.failed.message}"
         return Trial(TrialKind.INTERRUPTION, migration=run, unmeasured=why)
     rehearsed = _Rehearsed(context, run, start, _State.of(target, _tables(context)))
     found: list[Interruption] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from rehearse.acts.keeping import EMPTY, KeptBase, digest
+from rehearse.acts.ledgers import find_ledgers, named_rows
 from rehearse.acts.newcomer import check_new_application
 from rehearse.dataset.described import apply_schema, described, fill, rows_loaded
 from rehearse.dataset.generators.resolve import wishes_of
@@ -30,6 +31,7 @@ from rehearse.model.trials import TrialKind
 
 BASE = "rehearse_base"
 PREVIEW = "rehearse_preview"
+PREVIEWING = "trying the migration on an empty copy"
 _STORED = (TableKind.TABLE, TableKind.PARTITIONED)
 
 
@@ -47,7 +49,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The loaded database that trials are copied from."""
+    """The loaded database that trials are copied from. `ledgers` are the tables of migration tools in it."""
 
     target: Target
     schema: Schema
@@ -58,6 +60,7 @@ class Base:
     generated: frozenset[Relation]
     excused: tuple[str, ...] = ()
     keepable: bool = False
+    ledgers: frozenset[Relation] = frozenset()
 
 
 def build_base(
@@ -67,11 +70,12 @@ def build_base(
     *,
     kept: KeptBase | None = None,
     keep: bool = False,
+    on_step: Callable[[str], None] = lambda _text: None,
 ) -> Base:
     """Make the base database: extensions, init scripts, schema, rows. Errors name what to mend.
 
     `kept`: the server has it already, from the cache. `keep`: the cache will have it; an empty copy is left
-    beside it, on which the next run tries its migration.
+    beside it, on which the next run tries its migration. `on_step` is told what is done before rows are made.
     """
     target = server.on(BASE)
     if kept is not None:
@@ -84,14 +88,18 @@ def build_base(
         _check_names(scenario.production, schema, "production rows")
         _check_expendable(scenario.migration.expendable, schema)
         # what is kept was all generated
-        loaded = {} if kept is not None else rows_loaded(target, schema)
+        loaded = {} if kept is not None else dict(rows_loaded(target, schema))
+        ledgers = find_ledgers(schema, scenario, loaded)
         wishes = wishes_of(scenario.dataset, schema, loaded)
     keep = keep and kept is None and not loaded  # rows in the schema's file are anybody's
     if keep:
         create_database(server, EMPTY, template=BASE)
+    # a ledger without rows stays so: rows that we made up would be read by the tool as its own
+    loaded |= dict.fromkeys(ledgers - loaded.keys() - named_rows(schema, scenario.dataset.rows).keys(), 0)
+    on_step(PREVIEWING)
     preview = run_preview(server, scenario, BASE if kept is None else EMPTY)
     named = named_where_untold(preview.run, (t.relation for t in schema.tables if t.kind in _STORED))
-    preview = replace(preview, touched=preview.touched | named)
+    preview = replace(preview, touched=(preview.touched | named) - ledgers)
     what = described(
         scenario.dataset, schema, wishes, after=preview.after, touched=preview.touched, loaded=loaded
     )
@@ -100,16 +108,26 @@ def build_base(
         # not what this version would make, whatever the key said
         for name in (BASE, EMPTY):
             drop_database(server, name)
-        return build_base(server, scenario, on_progress, keep=False)
+        return build_base(server, scenario, on_progress, keep=False, on_step=on_step)
     if kept is not None:
         facts = kept.facts
         find(target, plan)
     else:
         facts = fill(target, what, on_progress, copies=_copies(scenario))
         facts = replace(facts, notes=(*excused, *what.unused, *facts.notes))
-    tables = table_facts(target, schema, preview.touched, _in_production(scenario, schema))
+    tables = table_facts(target, schema, preview.touched, _in_production(scenario, schema), ledgers)
     generated = frozenset(relation for relation in plan.rows if relation not in loaded)
-    return Base(target, schema, preview, plan, facts, tables, generated, excused, keepable=keep)
+    return Base(target, schema, preview, plan, facts, tables, generated, excused, keep, ledgers)
+
+
+def with_real(base: Base, scenario: Scenario, real: frozenset[Relation]) -> Base:
+    """`base` in which the tables `real`, taken for ledgers, are the application's as all others."""
+    if not real:
+        return base
+    reached = base.preview.touched | (touched(base.preview.run) & real)
+    ledgers = base.ledgers - real
+    tables = table_facts(base.target, base.schema, reached, _in_production(scenario, base.schema), ledgers)
+    return replace(base, ledgers=ledgers, tables=tables, preview=replace(base.preview, touched=reached))
 
 
 def _copies(scenario: Scenario) -> float:
@@ -186,22 +204,25 @@ def _check_expendable(names: Iterable[str], schema: Schema) -> None:
 
 
 def table_facts(
-    target: Target, schema: Schema, touched_tables: frozenset[Relation], production: RowCounts
+    target: Target,
+    schema: Schema,
+    touched_tables: frozenset[Relation],
+    production: RowCounts,
+    ledgers: frozenset[Relation] = frozenset(),
 ) -> tuple[TableFacts, ...]:
     """Every table as it is before the migration. A partition that is not named has its share of its
-    parent's production rows.
+    parent's production rows; one of the `ledgers` is as large there as here.
     """
     with connect(target, "rehearse") as connection:
         sizes = {size.relation: size for size in table_sizes(connection)}
-    named = {
-        table.relation: rows for name, rows in production.tables if (table := schema.find(name)) is not None
-    }
-
+    named = named_rows(schema, production)
     keys = {table.relation: key.columns for table in schema.tables if (key := table.primary_key) is not None}
 
     def in_production(relation: Relation) -> int | None:
         if relation in named:
             return named[relation]
+        if relation in ledgers:
+            return sizes[relation].rows
         table = next((t for t in schema.tables if t.relation == relation), None)
         parent = table.partition_of if table is not None else None
         if parent is not None and parent in sizes:
@@ -219,6 +240,7 @@ def table_facts(
             production_rows=in_production(size.relation),
             touched=size.relation in touched_tables,
             key=keys.get(size.relation, ()),
+            ledger=size.relation in ledgers,
         )
         for size in sizes.values()
     )

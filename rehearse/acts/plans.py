@@ -52,7 +52,7 @@ class Migrated:
         failed = self.run.failed
         if failed is None:
             return None
-        return f"the migration failed in quiet, in statement {failed.index + 1}: {failed.message}"
+        return f"the migration failed in quiet, {failed.whereabouts}: {failed.message}"
 
 
 def plans(context: TrialContext) -> Trial:

@@ -88,8 +88,11 @@ def kept_of(judgement: Judgement) -> Repeat:
 
 
 def by_rule(judgement: Judgement, severity: Severity) -> frozenset[str]:
-    """The rules that found something of that severity, those that only report gates left out."""
-    return frozenset(f.rule for f in judgement.findings if f.severity is severity and not f.gate)
+    """The rules that found something of that severity, without those that only report gates, and without what
+    may only be due to a machine that stood still.
+    """
+    found = (f for f in judgement.findings if f.severity is severity)
+    return frozenset(f.rule for f in found if not f.gate and not f.disturbed)
 
 
 def is_noisy(judgement: Judgement) -> bool:

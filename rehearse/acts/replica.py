@@ -165,7 +165,7 @@ class _Replica:
 
 def _failed(run: MigrationRun) -> Trial:
     assert run.failed is not None
-    why = f"the migration failed in quiet, in statement {run.failed.index + 1}: {run.failed.message}"
+    why = f"the migration failed in quiet, {run.failed.whereabouts}: {run.failed.message}"
     return Trial(TrialKind.REPLICA, migration=run, unmeasured=why)
 
 

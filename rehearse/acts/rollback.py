@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from rehearse.acts.contents import compare_contents
 from rehearse.acts.drift import of_a_ledger
+from rehearse.acts.ledgers import without
 from rehearse.acts.losses import count_losses
 from rehearse.acts.moments import Moment
 from rehearse.acts.traffic import TrafficSetup, TrafficTrial
@@ -18,41 +19,50 @@ from rehearse.errors import ServerLostError
 from rehearse.model.migration import MigrationRun
 from rehearse.model.record import PhaseSpan, Stage, Trial
 from rehearse.model.target import Target
-from rehearse.model.trials import RollbackFacts, TableIntegrity, TrialKind
+from rehearse.model.trials import RollbackFacts, TableIntegrity, TrialKind, TrialsSpec
 
 _ALIVE_EVERY_S = 1.0
+_NO_DOWN = "there is no down migration: give one, [migration] down, or leave rollback out of [trials]"
 
 
 def rollback(context: TrialContext) -> Trial:
     """Migrate a copy of the base there and back, and compare its schema and data with the base."""
     if not context.scenario.migration.down:
-        return Trial(TrialKind.ROLLBACK, rollback=RollbackFacts(has_down=False))
+        return without_down(context.scenario.trials)
     facts, unmeasured = _in_quiet(context)
     trial = Trial(TrialKind.ROLLBACK, unmeasured=unmeasured, rollback=facts)
     wanted = context.scenario.trials.rollback_traffic
     return _under_traffic(context, trial) if wanted and unmeasured is None else trial
 
 
+def without_down(trials: TrialsSpec) -> Trial:
+    """The trial where there is no way back: nothing to try, or what was asked for and cannot be had."""
+    if trials.must(TrialKind.ROLLBACK):
+        return Trial(TrialKind.ROLLBACK, unmeasured=_NO_DOWN)
+    return Trial(TrialKind.ROLLBACK, rollback=RollbackFacts(has_down=False))
+
+
 def _in_quiet(context: TrialContext) -> tuple[RollbackFacts, str | None]:
     migration = context.scenario.migration
     target, up = _migrated(context)
     if up.failed is not None:
-        why = f"the migration failed in quiet, in statement {up.failed.index + 1}: {up.failed.message}"
+        why = f"the migration failed in quiet, {up.failed.whereabouts}: {up.failed.message}"
         return RollbackFacts(has_down=True, up=up), why
     context.on_status("rollback: down")
     down = quietly(target, migration.down, context.scenario)
     context.on_status("rollback: comparing with the start")
     base = context.base
-    start, back = _described(base.target), _described(target)
-    if up.tool is not None:  # the table that it made for itself is meant to stay
+    start, back, schema = _described(base.target), _described(target), base.schema
+    if up.tool is not None:  # the table that it made for itself is meant to stay, and is its own affair
         start, back = _without_ledgers(start), _without_ledgers(back)
+        schema = without(schema, base.ledgers)
     return RollbackFacts(
         has_down=True,
         up=up,
         down=down,
         schema=differences(start, back),
         tables=tuple(
-            table for table in compare_contents(base.target, base.schema, target).tables if _differs(table)
+            table for table in compare_contents(base.target, schema, target).tables if _differs(table)
         ),
     ), None
 

@@ -48,9 +48,11 @@ def scale(context: TrialContext) -> Trial:
     meanwhile meets all sizes alike.
     """
     fixed = tuple(
-        t.relation for t in context.base.tables if t.rows and t.relation not in context.base.generated
+        t.relation
+        for t in context.base.tables
+        if t.rows and t.relation not in context.base.generated and not t.ledger
     )
-    if all(table.rows < 4 or table.relation in fixed for table in context.base.tables):
+    if all(table.rows < 4 or table.relation not in context.base.generated for table in context.base.tables):
         why = (
             "no table has generated rows that there could be fewer of: rows that a file loads are all or none"
         )
@@ -79,7 +81,7 @@ def scale(context: TrialContext) -> Trial:
 def _failed(made: ScaleRun) -> Trial:
     failed = made.run.failed
     assert failed is not None
-    where = f"with {made.part:.0%} of the rows, in statement {failed.index + 1}"
+    where = f"with {made.part:.0%} of the rows, {failed.whereabouts}"
     why = f"the migration failed {where}: {failed.message}"
     return Trial(TrialKind.SCALE, migration=made.run, unmeasured=why)
 
@@ -122,7 +124,11 @@ def _ignore(_progress: LoadProgress) -> None:
 
 def _loaded(context: TrialContext) -> dict[Relation, int]:
     generated = context.base.generated
-    return {t.relation: t.rows for t in context.base.tables if t.rows and t.relation not in generated}
+    return {
+        t.relation: t.rows
+        for t in context.base.tables
+        if (t.rows or t.ledger) and t.relation not in generated
+    }
 
 
 def _wishes(context: TrialContext, part: float) -> Wishes:

@@ -24,16 +24,22 @@ def rests_on_timing(judgement: Judgement) -> bool:
     if judgement.verdict is Verdict.GO:
         return False
     grave = (Severity.FAILURE, Severity.UNMEASURED)
-    rules = {finding.rule for finding in judgement.findings if finding.severity in grave}
-    gates = [g.metric for g in judgement.gates if g.status is not GateStatus.PASSED and g.accepted is None]
-    if rules - TIMING_RULES or not all(metric.startswith(_TIMING_GATES) for metric in gates):
+    rules = {f.rule for f in judgement.findings if f.severity in grave and not f.disturbed}
+    gates = [g for g in judgement.gates if g.status is not GateStatus.PASSED and g.accepted is None]
+    if rules - TIMING_RULES or not all(g.disturbed or g.metric.startswith(_TIMING_GATES) for g in gates):
         return False
     # a lock explains why it failed, not why nothing could be told
     return judgement.verdict is Verdict.INCONCLUSIVE or not _explained(judgement)
 
 
 def _explained(judgement: Judgement) -> bool:
-    """Whether the application was seen waiting for, or kept out by, the migration for much of the stall."""
+    """Whether the application was seen waiting for, or kept out by, the migration for much of the stall: not
+    where stall and lock alike were found to be the machine's standing still.
+    """
+    failed = [gate.metric for gate in judgement.gates if gate.status is GateStatus.FAILED]
+    stood_still = any(gate.disturbed for gate in judgement.gates)
+    if stood_still and not any(metric.startswith(("stall.", "blocking.")) for metric in failed):
+        return False
     metrics = dict(judgement.metrics)
     seconds = {
         name: quantity.value

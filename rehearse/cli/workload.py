@@ -75,6 +75,9 @@ def replay_trace(
     trace: Annotated[Path, typer.Argument(help="What from-log --replay wrote.")],
     dsn: Annotated[str, typer.Option(help="Where to send it: postgresql://user@host/db")],
     speed: Annotated[float, typer.Option(help="2 is twice as fast, 0.5 half.")] = 1.0,
+    ordinary_priority: Annotated[
+        bool, typer.Option("--ordinary-priority", help="No real-time priority, even where it can be had.")
+    ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="One JSON document on standard output.")
     ] = False,
@@ -86,7 +89,7 @@ def replay_trace(
     from rehearse.provision.dsn import parse_dsn
     from rehearse.workload.evidence.replay import replay
 
-    document = asdict(replay(parse_dsn(dsn), trace, speed=speed))
+    document = asdict(replay(parse_dsn(dsn), trace, speed=speed, served_first=not ordinary_priority))
     if json_output:
         typer.echo(json.dumps(document, indent=2))
         return

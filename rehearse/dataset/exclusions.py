@@ -16,11 +16,12 @@ _RANGE_CALL = re.compile(rf"\w*range\((?P<low>{_NAME}), (?P<high>{_NAME})(?:, '[
 
 @dataclass(frozen=True, slots=True)
 class KeyNeed:
-    """Columns whose values may not repeat together."""
+    """Columns whose values may not repeat together; `later`: once the migration has run."""
 
     name: str
     columns: tuple[str, ...]
     predicate: str | None = None
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

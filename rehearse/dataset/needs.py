@@ -119,6 +119,23 @@ def needs_of(before: Schema, after: Schema | None) -> tuple[dict[Relation, Table
     return needs, tuple(dict.fromkeys(precautions))
 
 
+def without_key(
+    need: TableNeed, key: KeyNeed, precautions: Iterable[str]
+) -> tuple[TableNeed, tuple[str, ...]]:
+    """What is left of a need and of the precautions where a key of the migration is not regarded."""
+    words = f" {_unique_words(key.name)}"
+    kept = (each for each in precautions if not _about(each, need.relation, words))
+    return replace(need, keys=tuple(other for other in need.keys if other != key)), tuple(kept)
+
+
+def _unique_words(name: str) -> str:
+    return f"is generated without duplicates because the migration makes it unique ({quote_name(name)})"
+
+
+def _about(precaution: str, relation: Relation, words: str) -> bool:
+    return precaution.startswith(f"{relation}.") and precaution.endswith(words)
+
+
 class _Merger:
     """One table as it is and as it will be."""
 
@@ -281,12 +298,8 @@ class _Merger:
                 continue
             columns = tuple(self._names[name] for name in key.columns)
             if frozenset(columns) not in known:
-                self._draft.keys.append(replace(key, columns=columns))
-                self._warn(
-                    columns,
-                    "is generated without duplicates because the migration makes it unique "
-                    f"({quote_name(key.name)})",
-                )
+                self._draft.keys.append(replace(key, columns=columns, later=True))
+                self._warn(columns, _unique_words(key.name))
 
     def _later_references(self, later: Table) -> Iterator[ForeignKey]:
         known = {(key.columns, key.parent, key.parent_columns) for key in self._table.foreign_keys}
@@ -321,6 +334,7 @@ class _Merger:
 
     def _exclusions(self, table: Table, names: Mapping[str, str]) -> None:
         for definition in table.exclusions:
+            later = table is self._later
             for key in exclusion(definition):
                 columns = [key.low, key.high] if isinstance(key, Apart) else list(key.columns)
                 if not all(name in names for name in columns):
@@ -328,7 +342,9 @@ class _Merger:
                 if isinstance(key, Apart):
                     self._draft.apart.append(Apart(names[key.low], names[key.high]))
                 else:
-                    self._draft.keys.append(replace(key, columns=tuple(names[n] for n in columns)))
+                    mapped = tuple(names[n] for n in columns)
+                    known = any(mapped == other.columns for other in self._draft.keys)
+                    self._draft.keys.append(replace(key, columns=mapped, later=later and not known))
 
 
 def _referring(references: Iterable[ForeignKey]) -> set[str]:

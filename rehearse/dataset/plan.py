@@ -8,23 +8,33 @@ from dataclasses import dataclass, field, replace
 from rehearse.dataset.allotment import Allotment, Surroundings
 from rehearse.dataset.counts import Targets, targets
 from rehearse.dataset.design import Designer
+from rehearse.dataset.exclusions import KeyNeed
 from rehearse.dataset.generators import Wishes
-from rehearse.dataset.kinds import UnsupportedTypeError
+from rehearse.dataset.keys import KeySpec
+from rehearse.dataset.kinds import UnsupportedTypeError, flattened
 from rehearse.dataset.lattices import counted_within
 from rehearse.dataset.links import LEAD, WITHIN, Link, Links, is_imaginary, links_of
-from rehearse.dataset.needs import TableNeed, needs_of
+from rehearse.dataset.needs import TableNeed, needs_of, without_key
 from rehearse.dataset.recipe import DatasetPlan, TableRecipe
 from rehearse.dataset.values import Lattice
 from rehearse.errors import DatasetError
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.scenario import RowCounts
-from rehearse.model.schema import Schema
+from rehearse.model.schema import Schema, TypeKind
 
 # rows that share a value (of one tenant, say) where tables have to agree on it
 _ROWS_PER_GROUP = 5
 # what counts that were given in two ways may differ by
 _TOLERANCE = 0.01
 _NONE = Wishes()
+
+
+class _NoRoomError(Exception):
+    """A key that the migration adds allows fewer rows than were asked for."""
+
+    def __init__(self, relation: Relation, key: KeyNeed, limit: int) -> None:
+        super().__init__(str(relation))
+        self.relation, self.key, self.limit = relation, key, limit
 
 
 def plan_dataset(
@@ -42,10 +52,44 @@ def plan_dataset(
     `after` is what the migration makes of `before` in an empty copy of the same database. `touched` are
     the tables that it works on, `loaded` the rows of those that a seed file filled; `wishes` say what
     columns and references are to be like. Raises DatasetError for counts that the keys have no room for,
-    and for columns that cannot be filled.
+    and for columns that cannot be filled. A key that the migration adds, and that cannot hold for a count
+    that was asked for, is left to fail.
     """
     needs, precautions = needs_of(before, after)
     needs = {relation: _described(need, wishes) for relation, need in needs.items()}
+    hopeless: list[str] = []
+    while True:
+        try:
+            plan = _planned(before, needs, rows, touched=touched, loaded=loaded, seed=seed, wishes=wishes)
+        except _NoRoomError as error:
+            need = needs[error.relation]
+            needs[error.relation], precautions = without_key(need, error.key, precautions)
+            hopeless.append(_hopeless(error))
+            continue
+        kept = tuple(words for words in precautions if not _contradicted(words, wishes))
+        return replace(plan, precautions=kept, notes=(*hopeless, *plan.notes))
+
+
+def _hopeless(error: _NoRoomError) -> str:
+    key = error.key
+    columns = ", ".join(map(quote_name, key.columns))
+    return (
+        f"{error.relation} has duplicates in ({columns}): {quote_name(key.name)}, which the migration adds, "
+        f"allows at most {error.limit:,} different rows, fewer than were asked for"
+    )
+
+
+def _planned(
+    before: Schema,
+    needs: Mapping[Relation, TableNeed],
+    rows: RowCounts,
+    *,
+    touched: frozenset[Relation],
+    loaded: Mapping[Relation, int],
+    seed: int,
+    wishes: Wishes,
+) -> DatasetPlan:
+    """The plan for these needs, without precautions. Raises _NoRoomError for a key to be left to fail."""
     wanted = targets(before, needs, rows, touched, loaded)
     if rows.default is None:
         free = wishes.rows.keys() & wanted.rows.keys() - wanted.explicit - loaded.keys()
@@ -53,9 +97,7 @@ def plan_dataset(
     rooted, links = links_of(needs)
     planner = _Planner(rooted, wanted, links, frozenset(loaded), seed, wishes, notes=list(wanted.notes))
     planner.settle()
-    tables = planner.recipes()
-    kept = tuple(words for words in precautions if not _contradicted(words, wishes))
-    return DatasetPlan(tables, kept, tuple(dict.fromkeys(planner.notes)), seed)
+    return DatasetPlan(planner.recipes(), (), tuple(dict.fromkeys(planner.notes)), seed)
 
 
 def _described(need: TableNeed, wishes: Wishes) -> TableNeed:
@@ -267,17 +309,29 @@ class _Planner:
         if self._group_rows > 1:
             self._group_rows = 1  # as many groups as there can be leave keys the most room
             return self._room_for(relation)
-        key = allocation.limit_by
+        return self._limited(relation, wanted, allocation.limit, allocation.limit_by)
+
+    def _limited(self, relation: Relation, wanted: int, limit: int, key: KeySpec) -> int:
+        """The rows of a table that cannot have those that are wanted, if it may have fewer."""
+        need, explicit = self.needs[relation], relation in self.wanted.explicit
+        later = next(
+            (k for k in need.keys if k.later and (k.name, k.columns) == (key.name, key.columns)), None
+        )
+        known = relation in self.wishes.rows or relation in self.wishes.children
+        asked = explicit or known or not self.wanted.smart
+        if later is not None and asked and _is_bounded(need, later):
+            raise _NoRoomError(relation, later, limit)
         columns = ", ".join(map(quote_name, key.columns))
-        why = f"{quote_name(key.name)} ({columns}) allows at most {allocation.limit:,} different rows"
+        whose = ", which the migration adds," if later is not None else ""
+        why = f"{quote_name(key.name)} ({columns}){whose} allows at most {limit:,} different rows"
         described = any(name in need.columns and need.columns[name].given.own for name in key.columns)
         if explicit or described:
-            mend = f"ask for at most {allocation.limit:,}"
+            mend = f"ask for at most {limit:,}"
             mend += ", or describe columns of the key otherwise" if described else ""
             raise DatasetError(f"{relation} cannot have {wanted:,} rows: {why}", mend)
         if not is_imaginary(relation):
-            self.notes.append(f"{relation} gets {allocation.limit:,} rows, not {wanted:,}: {why}")
-        return allocation.limit
+            self.notes.append(f"{relation} gets {limit:,} rows, not {wanted:,}: {why}")
+        return limit
 
     def _orphan(self, relation: Relation) -> Relation | None:
         """A parent without rows, where the reference may not be NULL."""
@@ -292,3 +346,19 @@ class _Planner:
             ):
                 return link.parent
         return None
+
+
+def _is_bounded(need: TableNeed, key: KeyNeed) -> bool:
+    """Whether no generator could find more values for the key: labels, parents, and what somebody described.
+    How many texts there are is another matter.
+    """
+    referring = {name for reference in need.references for name in reference.columns}
+    return all(
+        name in referring
+        or column.given.own
+        or bool(column.facts.one_of)
+        or flattened(column.type)[0].kind is TypeKind.ENUM
+        or flattened(column.type)[0].name == "bool"
+        for name in key.columns
+        if (column := need.columns.get(name)) is not None
+    )

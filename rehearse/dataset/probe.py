@@ -38,7 +38,7 @@ from rehearse.dataset.siblings import Nth
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.errors import DatasetError
 from rehearse.model.relation import quote_name
-from rehearse.model.schema import Schema, Table, TypeKind
+from rehearse.model.schema import Column, Schema, Table, TypeKind
 from rehearse.model.target import Target
 
 _SAMPLE = 1_000
@@ -209,18 +209,34 @@ class _Probe:
 
     def _create(self) -> None:
         self.connection.execute(
-            sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING GENERATED)").format(
-                _PROBE, name_of(self.table.relation)
-            )
+            sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {})").format(_PROBE, name_of(self.table.relation))
         )
+        generated = [column for column in self.known.columns if column.generated and column.generation]
         for column in self.known.columns:
             base, _ = flattened(column.type)
-            if base != column.type and not column.generated:
+            if base != column.type and column not in generated:
                 self.connection.execute(
                     sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(
                         _PROBE, sql.Identifier(column.name), verbatim(base.sql)
                     )
                 )
+        for column in generated:
+            self._calculate(column)
+
+    def _calculate(self, column: Column) -> None:
+        """Made anew, once those it is calculated from have their types, which cannot change under it."""
+        base, _ = flattened(column.type)
+        self.connection.execute(
+            sql.SQL(
+                "ALTER TABLE {probe} DROP COLUMN {name}, "
+                "ADD COLUMN {name} {type} GENERATED ALWAYS AS ({expression}) STORED"
+            ).format(
+                probe=_PROBE,
+                name=sql.Identifier(column.name),
+                type=verbatim(base.sql),
+                expression=verbatim(column.generation or ""),
+            )
+        )
 
     def _fill(self, frame: pl.DataFrame) -> None:
         names = sql.SQL(", ").join(map(sql.Identifier, self._names()))

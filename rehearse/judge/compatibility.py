@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rehearse.judge import wording
 from rehearse.judge.facts import Facts
-from rehearse.model.compatibility import Misfitting, SchemaVersion
+from rehearse.model.compatibility import NO_ROWS, Misfitting, SchemaVersion
 from rehearse.model.record import TrialKind
+from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 from rehearse.model.workload import Version
 
 # Locks, time-outs, deadlocks and the server's own troubles say nothing of an application and a schema.
-_CLASSES = ("0A", "22", "23", "38", "39", "42", "44", "P0")
+_CLASSES = ("02", "0A", "22", "23", "38", "39", "42", "44", "P0")
+_DIVERTS = re.compile(
+    r"\b(?:CREATE|ENABLE|FORCE)\b.*?\b(?:RULE|TRIGGER|POLICY|ROW\s+LEVEL\s+SECURITY|VIEW)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """Statements of one script that a schema refuses with one SQLSTATE, and that the other schema takes."""
+    """Statements of one script that a schema refuses with one SQLSTATE, and that the other schema takes; with
+    NO_ROWS, which change rows on the old schema alone.
+    """
 
     script: str
     sqlstate: str
     refused: tuple[Misfitting, ...]
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether nothing is refused: rows are silently not written."""
+        return self.sqlstate == NO_ROWS
 
 
 def clashes(facts: Facts, application: Version, schema: SchemaVersion) -> Iterator[Clash]:
@@ -46,3 +60,40 @@ def texts(facts: Facts, script: str, refused: Sequence[Misfitting]) -> Iterator[
     for each in refused:
         if found is not None and 0 <= each.index < len(found.statements):
             yield found.statements[each.index]
+
+
+def vanished(facts: Facts, clash: Clash, rule: str, whose: str) -> Finding:
+    """Statements that change no row any more, and tell nobody.
+
+    A failure where given values are lost, or where the migration made something that diverts writes; else
+    rows that are looked for may be gone or changed by right, which nobody but the author can tell.
+    """
+    diverting = [s for s in facts.statements if facts.committed(s) and _DIVERTS.search(s.text)]
+    culprit = diverting[-1] if diverting else None
+    sure = culprit is not None or any(each.lost for each in clash.refused)
+    return Finding(
+        rule=rule,
+        severity=Severity.FAILURE if sure else Severity.UNMEASURED,
+        message=(
+            f"writes of {whose} {clash.script} vanish on the migrated schema: no error, and no row"
+            + (f", since {wording.place(culprit)}" if culprit else "")
+            if sure
+            else f"{whose} {clash.script} finds no row to change on the migrated schema, with values with "
+            "which it finds some on the old one: whether that is meant is not known"
+        ),
+        statement=culprit.index if culprit else None,
+        subject=clash.script,
+        observed=Quantity(float(len(clash.refused)), Unit.COUNT),
+        limit=Quantity(0.0, Unit.COUNT),
+        evidence=(
+            *(f"what has no effect: {wording.excerpt(t)}" for t in texts(facts, clash.script, clash.refused)),
+            *sorted({f"command tag: {each.message}" for each in clash.refused}),
+        ),
+        advice=(
+            "Take the rule, trigger or policy that swallows the rows out of the migration, or let it raise "
+            "an error; where an application must not write any more, deploy one that does not first."
+            if sure
+            else "Give a [workload] script whose rows the migration leaves alone, or first deploy an "
+            "application that can do with finding none."
+        ),
+    )

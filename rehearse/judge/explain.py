@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from rehearse.errors import InputError
@@ -19,11 +20,21 @@ def explain(rule: str) -> str:
     """The rule's reason and the safe way. Raises InputError, naming the nearest, for an unknown rule."""
     found = next((known for known in RULES if known.id == rule), None)
     if found is None:
-        names = [known.id for known in RULES]
-        near = get_close_matches(rule, names, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(names))}"
+        names = sorted(known.id for known in RULES)
+        near = _nearest(rule, names)
+        mend = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
         raise InputError(f"there is no rule {rule!r}", mend)
     severity = found.severity.value
     return (
         f"{found.id} ({severity}: {_EFFECTS[severity]})\n\n{found.reason}\n\nThe safe way: {found.safe_way}\n"
     )
+
+
+def _nearest(rule: str, names: Sequence[str]) -> list[str]:
+    """The name most like `rule`; else those with a word like it: of `rewrte`, `rewrite-under-lock`."""
+    whole = get_close_matches(rule, names, n=1)
+    if whole:
+        return whole
+    words = {word for name in names for word in name.split("-")}
+    near = get_close_matches(rule, words, n=1, cutoff=0.75)
+    return [name for name in names if near and near[0] in name.split("-")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rehearse.judge.gates import evaluate
 from rehearse.judge.heat import Heat, aliases_of, measure_heat
 from rehearse.judge.holds import Hold, find_holds
+from rehearse.judge.ledgers import without_ledgers
 from rehearse.judge.metrics import Measures
 from rehearse.judge.projection import Cost, Tables, cost_of
 from rehearse.judge.refusals import Refusal, find_refusals
@@ -96,6 +97,7 @@ class Facts:
 
 def derive(record: RunRecord, samples: SampleColumns | None) -> Facts:
     """The facts of one record. Raises RecordError where the samples cannot be read."""
+    record = without_ledgers(record)
     trial = record.trial(TrialKind.TRAFFIC)
     run = trial.migration if trial else None
     statements = run.statements if run else ()

@@ -8,6 +8,7 @@ from rehearse.judge import wording
 from rehearse.judge.metrics import Measures
 from rehearse.judge.replica import why_missing as why_replica_missing
 from rehearse.judge.resolution import STALL_OVER_BASELINE, resolution_of
+from rehearse.judge.standstill import explained_by_locks, stood_still_s, without_standstills
 from rehearse.judge.traffic import Span, span_of
 from rehearse.model.gates import METRIC_KINDS, Comparison, Gate, MetricRef
 from rehearse.model.record import Phase, TrialKind
@@ -24,6 +25,7 @@ CLOSED_LOOP_NOTE = (
 )
 NO_SCALE = "the scale trial, which measures it, was not made: name it in [trials] run, or --trials scale"
 UPPER = (Comparison.AT_MOST, Comparison.BELOW)
+_TIMED = ("stall.", "latency.", "throughput", "blocking.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class _Reading:
 
     status: GateStatus
     note: str = ""
+    disturbed: bool = False
 
 
 def evaluate(gate: Gate, measures: Measures) -> GateResult:
@@ -51,6 +54,8 @@ def evaluate(gate: Gate, measures: Measures) -> GateResult:
         )
     else:
         reading = _guarded(gate, measures, observed, note)
+        if reading.status is GateStatus.FAILED:
+            reading = _disturbed(gate, measures, observed) or reading
     seen = None if observed is None else resolution_of(gate.metric, measures)
     return GateResult(
         gate=gate.text,
@@ -60,6 +65,30 @@ def evaluate(gate: Gate, measures: Measures) -> GateResult:
         limit=None if limit is None else Quantity(limit, unit),
         note=reading.note,
         resolution=None if seen is None else Quantity(seen, unit),
+        disturbed=reading.disturbed,
+    )
+
+
+def _disturbed(gate: Gate, measures: Measures, observed: float) -> _Reading | None:
+    """A gate that would have held, had the machine not stood still: neither missed nor kept. None where it
+    would have been missed all the same, or where locks of the migration explain what was seen.
+    """
+    if not gate.metric.name.startswith(_TIMED):
+        return None
+    calm = without_standstills(measures, counting=gate.metric.name == "throughput")
+    if calm is None:
+        return None
+    left, (limit, _) = calm.value(gate.metric), _limit(gate, calm)
+    if left is None or limit is None or not holds(gate.comparison, left, limit):
+        return None
+    unit = METRIC_KINDS[gate.metric.name].unit
+    if explained_by_locks(calm, measures, observed if unit is Unit.SECONDS else None):
+        return None
+    return _Reading(
+        GateStatus.UNMEASURED,
+        f"missed only because this machine stood still, for {wording.seconds(stood_still_s(measures))} at a "
+        f"time: without that it would be {number(left, unit)}",
+        disturbed=True,
     )
 
 
@@ -70,10 +99,11 @@ def _doubted(gate: Gate, measures: Measures, limit: float) -> _Reading | None:
         return None
     unit = METRIC_KINDS[gate.metric.name].unit
     low, high = number(bounds.low, unit), number(bounds.high, unit)
-    return _Reading(
-        GateStatus.UNMEASURED,
-        f"by the scale trial it may be anything from {low} to {high}: more rows would say more exactly",
-    )
+    if gate.metric.name == "blocking.projected" and any(hold.possible for hold in measures.holds):
+        source, mend = "", "what commits as it goes may have worked on whole tables under its lock"
+    else:
+        source, mend = "by the scale trial ", "more rows would say more exactly"
+    return _Reading(GateStatus.UNMEASURED, f"{source}it may be anything from {low} to {high}: {mend}")
 
 
 def evaluate_abort(gate: Gate, measures: Measures) -> GateResult:

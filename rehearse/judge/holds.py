@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rehearse.judge.heat import Heat, guarded, is_index
-from rehearse.judge.projection import Cost, summed
+from rehearse.judge.projection import Cost, Work, greatest_growth, summed
 from rehearse.model.growth import Bounds
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import HeldLock, LockEvidence, MigrationRun, Statement
@@ -88,7 +88,24 @@ class Hold:
     @property
     def bounds_s(self) -> Bounds | None:
         """`projected_s`, and how certain it is."""
-        return summed([cost.bounds_s for cost in self.growing], self.constant_s)
+        known = summed([cost.bounds_s for cost in self.growing], self.constant_s)
+        if known is None or not self.possible:
+            return known
+        most_s = self.most_s
+        return None if most_s is None else replace(known, high=max(known.high, most_s))
+
+    @property
+    def possible(self) -> tuple[Work, ...]:
+        """What may have been done to whole tables under it, by a statement that commits as it goes."""
+        return tuple(work for cost in self.costs for work in cost.possible)
+
+    @property
+    def most_s(self) -> float | None:
+        """How long it would be held in production if all of the time went into what is `possible`; None where
+        production's rows are not known.
+        """
+        growth = greatest_growth(self.possible)
+        return None if growth is None else self.held_s * max(1.0, growth)
 
     @property
     def least_projected_s(self) -> float:

@@ -59,22 +59,39 @@ def retyping(facts: Facts, table: Relation, column: ColumnIntegrity) -> Statemen
 
 
 def writing(facts: Facts, table: TableIntegrity, column: str | None = None) -> Statement | None:
-    """The statement that wrote to the table: one that names the column, failing that, the first."""
+    """The statement that wrote to the table: first those that were seen to, or took its rows away with it,
+    then those of which it is not known and whose text names it; among them one that names the column. Where
+    rows are `lost`, one that only adds rows comes last.
+    """
     names = {table.table, table.after}
-    writers = [
+    seen = [s for s in facts.statements if not names.isdisjoint(_changed_by(s))]
+    naming = [
         statement
         for statement in facts.statements
-        if statement.command.split(" ")[0] in _WRITING
-        and (
-            any(
-                relation in names
-                for relation, _ in (statement.effects.rows_changed if statement.effects else ())
-            )
-            or says(statement, table.table.name)
-        )
+        if statement.command.split(" ")[0] in _WRITING and says(statement, table.table.name)
     ]
-    naming = [statement for statement in writers if column is not None and says(statement, column)]
-    return next(iter([*naming, *writers]), None)
+    unread = [s for s in naming if s.effects is None or not s.effects.counted]
+    for writers in (seen, unread, naming):
+        taking = [s for s in writers if not table.lost or column is not None or not _only_adds(s)]
+        first = taking or writers
+        with_column = [s for s in first if column is not None and says(s, column)]
+        if first:
+            return next(iter([*with_column, *first]))
+    return None
+
+
+def _changed_by(statement: Statement) -> set[Relation]:
+    """The tables whose rows it changed, or that it took away or emptied."""
+    effects = statement.effects
+    if effects is None:
+        return set()
+    changed = {relation for relation, _ in effects.rows_changed}
+    changed |= {total.table for total in effects.totals if total.changed}
+    return changed | {each.relation for each in effects.relations if each.what in ("dropped", "truncated")}
+
+
+def _only_adds(statement: Statement) -> bool:
+    return statement.command.split(" ")[0] in ("INSERT", "COPY")
 
 
 def says(statement: Statement, name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rehearse.judge import victims, wording
 from rehearse.judge.facts import Facts
+from rehearse.judge.standstill import MEND
 from rehearse.judge.traffic import Span
 from rehearse.model.verdict import Finding, GateResult, GateStatus, Quantity, Severity, Unit
 from rehearse.model.waits import Stall
@@ -39,6 +40,7 @@ def find_missed(
                 message=f"the gate {gate.gate} could not be judged: {gate.note or 'not measured'}",
                 subject=gate.metric,
                 limit=gate.limit,
+                advice=MEND if gate.disturbed else "",
                 gate=gate.gate,
             )
 

@@ -14,6 +14,8 @@ from rehearse.model.relation import Relation
 
 # Rows changed through an index count as work over the table from this share of its rows on.
 WHOLE_TABLE_SHARE = 0.1
+# From this share of its rows on, reads one after the other may have been one of the whole table.
+_WHOLE_READ = 0.5
 # A table that the migration made and filled with no more than this holds constants, not a copy.
 _FEW_ROWS = 1000
 
@@ -61,7 +63,8 @@ class Cost:
 
     `growth` is 1.0 for a statement whose time does not depend on the tables, None if not known. `grown` is
     how its time was measured to grow, and `log_grown` what it writes to the log; None: not measured, or not
-    seen to grow where no work says that it must.
+    seen to grow where no work says that it must. `possible` is what a statement that commits as it goes did
+    to whole tables in one of its transactions, or in several.
     """
 
     statement: Statement
@@ -70,6 +73,7 @@ class Cost:
     growth: float | None
     grown: Grown | None = None
     log_grown: Grown | None = None
+    possible: tuple[Work, ...] = ()
 
     @property
     def busy_ns(self) -> int:
@@ -156,7 +160,8 @@ def summed(parts: Iterable[Bounds | None], constant: float = 0.0) -> Bounds | No
 def cost_of(statement: Statement, waited_ns: int, tables: Tables) -> Cost:
     """What `statement` cost and how that grows to production."""
     works = tuple(_works(statement, tables))
-    return Cost(statement, waited_ns, works, _combined(works))
+    possible = tuple(_possible(statement, tables))
+    return Cost(statement, waited_ns, works, greatest_growth(works), possible=possible)
 
 
 def may_grow_to(works: Iterable[Work], growing_s: float, constant_s: float, budget_s: float) -> float | None:
@@ -204,6 +209,17 @@ def _works(statement: Statement, tables: Tables) -> Iterable[Work]:
             yield from _work(WorkKind.ROWS, relation, rows, tables, made_here=made_here)
 
 
+def _possible(statement: Statement, tables: Tables) -> Iterable[Work]:
+    """What a statement that commits as it goes read or changed of whole tables, over all its transactions."""
+    effects = statement.effects
+    for total in effects.totals if effects else ():
+        made_here = total.created_here or total.table in tables.created
+        if total.rows and total.read >= _WHOLE_READ * total.rows:
+            yield from _work(WorkKind.SCAN, total.table, total.rows, tables, made_here=made_here)
+        if total.changed and (made_here or tables.share(total.table, total.changed) >= WHOLE_TABLE_SHARE):
+            yield from _work(WorkKind.ROWS, total.table, total.changed, tables, made_here=made_here)
+
+
 def _work(kind: WorkKind, table: Relation, rows: int, tables: Tables, *, made_here: bool) -> Iterable[Work]:
     facts = None if made_here else tables.find(table)
     if facts is not None:
@@ -222,7 +238,7 @@ def _growth_of_copy(rows: int, facts: Iterable[TableFacts]) -> float | None:
     return _greatest(sources) if sources else None
 
 
-def _combined(works: Sequence[Work]) -> float | None:
+def greatest_growth(works: Sequence[Work]) -> float | None:
     """The greatest growth; tables that nobody can give rows for count only where there is no other."""
     if not works:
         return 1.0

@@ -1,7 +1,8 @@
 """Names out of a statement's text, for advice that speaks of the very objects at hand.
 
-These are patterns, not a parser: where one does not match, advice falls back to a general form. Nothing
-that decides a verdict is read from text.
+These are patterns, not a parser: where one does not match, advice falls back to a general form. No
+lock or work is read from text; what is of a verdict is whether it bounds the rows a statement can change, and
+settings that no catalog of the copy shows.
 """
 
 from __future__ import annotations

@@ -18,8 +18,10 @@ from rehearse.model.relation import Relation
 from rehearse.model.verdict import Finding, Severity
 
 _HALF = 0.5  # of the table's rows: a copy, rather than a table that is made beside it
-_CHANGES = r"\b(?:UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?(?:\"?\w+\"?\s*\.\s*)?\"?{name}\"?(?!\w)"
-_UPSERTS = r"\bINSERT\s+INTO\s+(?:\"?\w+\"?\s*\.\s*)?\"?{name}\"?(?!\w).*\bDO\s+UPDATE\b"
+_MODIFIERS = r"(?:(?:ONLY|IGNORE|LOW_PRIORITY|DELAYED|QUICK|INTO|FROM)\s+)*"
+_NAME = r"(?:[\"`]?\w+[\"`]?\s*\.\s*)?[\"`]?{name}[\"`]?(?!\w)"
+_CHANGES = rf"\b(?:UPDATE|DELETE|MERGE|REPLACE)\s+{_MODIFIERS}{_NAME}"
+_UPSERTS = rf"\bINSERT\s+{_MODIFIERS}{_NAME}.*\b(?:DO|KEY)\s+UPDATE\b"
 
 
 def updates_at_stake(facts: Facts, rule: str) -> Iterable[Finding]:

@@ -64,7 +64,11 @@ def listed(words: Sequence[str], most: int = 5) -> str:
 
 
 def place(statement: Statement) -> str:
-    """Where a statement stands and what it is: `up.sql:14 (ALTER TABLE)`."""
+    """Where a statement stands and what it is: `up.sql:14 (ALTER TABLE)`; `alembic upgrade head, after its 13
+    statements,` where it is the tool's command itself.
+    """
+    if statement.is_command:
+        return f"{statement.file}, {statement.whereabouts},"
     return f"{statement.file}:{statement.line} ({statement.command})"
 
 

@@ -48,6 +48,11 @@ def run_command(
             status, output = _executed(step.tool, env, broken_off, overdue_ns)
         if relay.defect is not None:
             raise relay.defect
+        if status == 0 and relay.left_open:
+            raise EnvironmentFailure(
+                f"a session of `{step.name}` on the server could not be ended, and what it did is not known",
+                "look at what the server does; then rehearse again",
+            )
         if relay.closed_door is not None and not book.sessions:
             raise EnvironmentFailure(
                 f"`{step.name}` could not be let through to the database: {relay.closed_door}",

@@ -7,13 +7,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
 from rehearse.engines.postgres.catalog import CATALOG, catalog_of
 from rehearse.engines.postgres.command import Control
-from rehearse.engines.postgres.lexer import tokens
 from rehearse.engines.postgres.probe import (
     PROBE,
     SHOW_LOCK_TIMEOUT,
@@ -27,17 +26,23 @@ from rehearse.engines.postgres.probe import (
 )
 from rehearse.engines.postgres.session import Failure
 from rehearse.engines.postgres.split import SqlStatement
+from rehearse.migrate.blocks import Before, block_effects, called, evidence_of, since
 from rehearse.migrate.documented import documented_locks, tables_named
 from rehearse.migrate.journal import LOST, LOST_SQLSTATE
 from rehearse.migrate.ledger import Ledger
-from rehearse.migrate.perform import evidence_of, with_wal
+from rehearse.migrate.perform import with_wal
 from rehearse.migrate.rowlocks import rows_locked
 from rehearse.migrate.sending import changes_settings
-from rehearse.migrate.toolbook import ToolBook, changed_nothing, shown
+from rehearse.migrate.toolbook import HUNG_UP, ToolBook, changed_nothing, shown
 from rehearse.migrate.witness import Seen, Witness
+from rehearse.model.locks import LockMode
 from rehearse.model.migration import Effects, Statement, StatementOutcome, TransactionSpan
 
 RENAMES = "ALTER SCHEMA"
+# Another session of the tool may hold any lock, while the tool waits for this one: before a statement, which
+# is held up by it, and after one whose effects hang on it.
+_BRIEFLY_S, _PATIENCE_S = 0.05, 2.0
+_BLOCKS = ("DO", "CALL")
 Ask = Callable[[str], list[tuple[str | None, ...]] | None]  # rows, or None where the server refused
 
 
@@ -52,6 +57,7 @@ class Work:
     alone: bool = False
     quiet: bool = False
     index: int = -1
+    sent_ns: int = field(default_factory=time.monotonic_ns)  # it is made as it is sent
     started_ns: int = 0
     ended_ns: int = 0
     transaction: int = 0
@@ -90,19 +96,23 @@ class Course:
         self._status = b"I"  # as the server last said
         self._watching = ExitStack()
         self._watched: Seen | None = None
+        # Of a command, which the server answers as a whole: how far it is known to have come. When the answer
+        # to a statement arrives says nothing, a question behind it does.
+        self._reached_ns = 0
+        self._before: Before | None = None  # of a statement that may commit as it goes
 
     def commits(self, source: SqlStatement) -> bool:
         """Whether the procedure that a CALL names may end transactions; to be asked before it is sent."""
-        words = [t for t in tokens(source.text) if t.kind.significant]
-        end = next((place for place, token in enumerate(words) if token.text == "("), 0)
-        name = words[end - 1].text.strip('"') if end > 1 else ""
-        return self._witness.procedure_commits(name)
+        return self._witness.procedure_commits(called(source))
 
     def start(self, work: Work) -> None:
         """It is about to be sent, or the one before it in the same command has just ended."""
         work.index, work.started_ns = self._book.announce(self._pid, shown(work.source.text))
-        if self._done and self._done[-1].ended_ns:  # of one command, which the server answers as a whole
-            work.started_ns = self._done[-1].ended_ns
+        if self._done:
+            work.started_ns = max(work.sent_ns, self._reached_ns)
+            self._ended_by(self._done[-1], work.started_ns)
+        else:
+            self._reached_ns = work.started_ns
         work.fresh = self._transaction is None
         if self._transaction is None:
             self._begin(work.started_ns)
@@ -110,6 +120,8 @@ class Course:
         work.transaction = self._transaction
         work.lock_timeout_ms = self._lock_timeout_ms
         if work.alone:
+            if work.source.command in _BLOCKS:
+                self._before = Before(self._witness.marks(), self._witness.shared_counters())
             self._watched = self._watching.enter_context(self._witness.watching(self._pid))
         self._done.append(work)
 
@@ -127,11 +139,25 @@ class Course:
         self._lock_timeout_ms = probe.lock_timeout_ms
         self._align(probe, time.monotonic_ns())
         at_ns = probe.clock_us * 1000 + self._offset_ns
-        work.ended_ns = min(max(at_ns, work.started_ns), time.monotonic_ns())
+        work.ended_ns = self._reached_ns = min(max(at_ns, work.started_ns), time.monotonic_ns())
         effects = self._ledger.probed(work.source.command, probe)
         effects = replace(effects, wal_bytes=probe.lsn - self._lsn)
-        work.effects = replace(effects, rows_locked=rows_locked(work.source, work.tag or "", effects))
+        read = self._ledger.read_under(LockMode.ROW_SHARE)
+        locked = rows_locked(work.source, work.tag or "", effects, read, self._witness.bodies)
+        work.effects = replace(effects, rows_locked=locked)
         self._lsn = probe.lsn
+
+    @staticmethod
+    def _ended_by(work: Work, at_ns: int) -> None:
+        """What was not asked about takes no time; the one behind it, which has effects, has it all. The end
+        of a transaction stays where it was heard of, which is not too early.
+        """
+        if not work.probed and work.source.control not in (Control.COMMIT, Control.ROLLBACK):
+            work.ended_ns = min(work.ended_ns, max(at_ns, work.started_ns))
+
+    def lock_timeout_is(self, shown: str) -> None:
+        """What the server says of it between two statements of one command."""
+        self._lock_timeout_ms = milliseconds(shown or "0")
 
     def _align(self, probe: Probe, answered_ns: int) -> None:
         """Keeps the difference of the clocks within what the probe proves: the server received it after the
@@ -150,7 +176,9 @@ class Course:
 
     def settled(self, status: bytes, ask: Ask | None) -> None:
         """The server is ready for the next command. `ask` is None where the tool has already sent it."""
-        done, self._status = self._done, status
+        # one that the server skipped, behind one that it refused, was never executed
+        self._done = done = [w for w in self._done if w.tag is not None or w.failure is not None]
+        self._status = status
         watched = self._stop_watching()
         refused = any(work.failure for work in done)
         before = self._mark
@@ -189,9 +217,10 @@ class Course:
         done = self._done
         for work in done:
             if work.tag is None and work.failure is None:
-                text = LOST if by_server else "the tool hung up while it ran"
+                text = LOST if by_server else HUNG_UP
                 work.failure, work.ended_ns = Failure(LOST_SQLSTATE if by_server else None, text), at_ns
-        if self._transaction is not None:
+        committing = any(w.source.control is Control.COMMIT and w.tag is None for w in done)
+        if self._transaction is not None and (by_server or not committing):  # else nobody knows how it ended
             # what only asked has nothing to lose
             harmless = not self._changed and self._status != b"E" and not any(w.failure for w in done)
             self._end(at_ns, committed=harmless)
@@ -200,10 +229,11 @@ class Course:
             self._write(work)
 
     def _begin(self, at_ns: int) -> None:
-        if self._book.committed != self._seen:
-            self._seen = self._book.committed
-            catalog = self._witness.catalog()
+        committed = self._book.committed
+        if committed != self._seen:
+            catalog = self._witness.catalog(patience_s=_BRIEFLY_S)
             if catalog is not None:
+                self._seen = committed
                 self._ledger.caught_up(catalog)
         self._transaction, self._began_ns, self._changed = self._book.begin(), at_ns, False
         self._ledger.begin()
@@ -223,22 +253,27 @@ class Course:
         return watched
 
     def _after_alone(self, done: list[Work], watched: Seen | None, ask: Ask | None) -> None:
-        """One that makes its own transactions was seen from outside."""
-        work = next((work for work in done if work.alone and work.failure is None), None)
+        """One that makes its own transactions was seen from outside. A failure leaves what it had done by
+        then, an invalid index for one, and the tool may go on in spite of it.
+        """
+        before, self._before = self._before, None
+        work = next((work for work in done if work.alone), None)
         if work is None or watched is None or ask is None:
             return
-        after = self._witness.catalog()
+        after = self._witness.catalog(patience_s=_PATIENCE_S)
         if after is None:
             return
         command = work.source.command
-        named = self._oids(tables_named(work.source), ask)
-        documented = documented_locks(work.source, self._ledger.catalog(), after, named)
-        if command in ("DO", "CALL"):
-            spans = watched.spans | dict.fromkeys(documented - watched.locks, watched.longest_blink)
-            evidence = evidence_of(watched.locks, documented, spans)
-            effects = self._ledger.recaptured(command, after, evidence, spans)
-            work.effects = replace(effects, longest_transaction_ns=watched.longest_transaction_ns)
+        if before is not None:
+            if flush := flush_for(self._version):
+                ask(flush)
+            totals = since(before.counters, self._witness.shared_counters())
+            work.effects = block_effects(
+                work.source, watched, self._ledger, self._witness, before, after, totals
+            )
         else:
+            named = self._oids(tables_named(work.source), ask)
+            documented = documented_locks(work.source, self._ledger.catalog(), after, named)
             evidence = evidence_of(watched.locks, documented, {})
             work.effects = self._ledger.recaptured(command, after, evidence)
         self._ledger.begin()  # it has committed as it went
@@ -249,7 +284,7 @@ class Course:
         if work is None or work.failure or ask is None:
             return
         if committed:
-            catalog = self._witness.catalog()
+            catalog = self._witness.catalog(patience_s=_PATIENCE_S)
         else:
             rows = ask(CATALOG)
             catalog = catalog_of(rows[0][0] or "") if rows else None

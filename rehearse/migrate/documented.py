@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rehearse.engines.postgres.catalog import Catalog, RelationFacts
 from rehearse.engines.postgres.command import significant
-from rehearse.engines.postgres.lexer import TokenKind, tokens
+from rehearse.engines.postgres.lexer import Token, TokenKind, UnterminatedError, dollar_body, tokens
 from rehearse.engines.postgres.split import SqlStatement
 from rehearse.migrate.sending import is_concurrent_detach
 from rehearse.model.locks import LockMode
 
 _SUE = LockMode.SHARE_UPDATE_EXCLUSIVE
 _AX = LockMode.ACCESS_EXCLUSIVE
+_BEFORE_COMMAND = frozenset({"BEGIN", "ELSE", "LOOP", "THEN"})
+_LOCK_WORDS = frozenset({"TABLE", "ONLY", "NOWAIT"})
 _OPTIONS = frozenset({"FULL", "FREEZE", "VERBOSE", "ANALYZE", "ANALYSE", "ONLY"})
 
 Locks = Iterator[tuple[int, LockMode]]
@@ -62,6 +64,44 @@ def tables_named(statement: SqlStatement) -> tuple[str, ...]:
     return tuple(names)
 
 
+def locked_by_text(text: str, catalog: Catalog) -> frozenset[tuple[int, LockMode]]:
+    """The locks by oid that the LOCK TABLE commands in `text`, a block or the body of a procedure, ask for:
+    they leave no other trace. Tables of the same name in other schemas count as well.
+    """
+    try:
+        bodies = [body for token in tokens(text) if (body := dollar_body(token)) is not None]
+        found = {lock for body in (text, *bodies) for lock in _lock_commands(body)}
+    except UnterminatedError:
+        return frozenset()
+    tables = [(oid, facts.relation.name) for oid, facts in catalog.items() if facts.code in "rp"]
+    return frozenset((oid, mode) for name, mode in found for oid, known in tables if known == name)
+
+
+def _lock_commands(text: str) -> Iterator[tuple[str, LockMode]]:
+    """By name, without the schema."""
+    for part in _between_semicolons(significant(list(tokens(text)))):
+        said = [token.upper for token in part]
+        places = (place for place, word in enumerate(said) if word == "LOCK")
+        start = next((place for place in places if not place or said[place - 1] in _BEFORE_COMMAND), None)
+        if start is None:
+            continue
+        end = said.index("IN", start) if "IN" in said[start:] else len(part)
+        wanted = " ".join(word for word in said[end + 1 :] if word not in ("MODE", "NOWAIT"))
+        mode = next((mode for mode in LockMode if mode.sql == wanted), _AX)
+        for place in range(start + 1, end):
+            token = part[place]
+            qualifies = place + 1 < end and part[place + 1].text == "."
+            if token.kind is not TokenKind.SYMBOL and token.upper not in _LOCK_WORDS and not qualifies:
+                yield token.text.strip('"') if token.text.startswith('"') else token.text.lower(), mode
+
+
+def _between_semicolons(found: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """The tokens between two semicolons, wherever these stand."""
+    ends = [place for place, token in enumerate(found) if token.text == ";"]
+    starts = [0, *(end + 1 for end in ends)]
+    return (found[start:end] for start, end in zip(starts, [*ends, len(found)], strict=True))
+
+
 def _rewritten(before: Catalog, after: Catalog) -> Iterator[int]:
     for oid, now in after.items():
         was = before.get(oid)
@@ -95,6 +135,8 @@ def _by_its_results(before: Catalog, after: Catalog) -> Locks:
         now = after.get(oid)
         if was.code in "rpm" and (now is None or (was.filenode, was.columns) != (now.filenode, now.columns)):
             yield oid, _AX
+        if was.parent and not was.is_index and (now is None or now.parent != was.parent):
+            yield was.parent, _AX
     for index in _changed_indexes(before, after):
         if index.table and index.table in before and index.oid in after:
             yield index.table, LockMode.SHARE

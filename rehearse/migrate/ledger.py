@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from rehearse.engines.postgres.catalog import PARTITIONED_INDEX, Catalog, ColumnFacts, RelationFacts
 from rehearse.engines.postgres.probe import Counters, Held, Probe
+from rehearse.engines.postgres.totals import Totals
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     ColumnChange,
@@ -18,6 +19,7 @@ from rehearse.model.migration import (
     IndexBuild,
     LockEvidence,
     RelationChange,
+    TableTotals,
     TableWork,
 )
 from rehearse.model.relation import Relation
@@ -49,6 +51,7 @@ class Ledger:
         self._kept: tuple[Catalog, dict[int, int]] = (Catalog(base), dict(rows))
         self._held: dict[int, frozenset[LockMode]] = {}
         self._counters: dict[int, Counters] = {}
+        self._read: dict[int, int] = {}  # rows, by the last statement that was probed
 
     def begin(self) -> None:
         """A transaction begins: no locks, counters from zero."""
@@ -82,6 +85,7 @@ class Ledger:
                 after[held.oid] = _complete(held.facts, before.get(held.oid))
         locks = self._taken(probe.held, before, after)
         done = self._done(probe.held)
+        self._read = {oid: counters.read for oid, counters in done.items() if counters.read}
         touched = {held.oid for held in probe.held}
         effects = self._compare(command, before, after, touched, done, readers=_readers(command, probe))
         self._known = after
@@ -95,20 +99,59 @@ class Ledger:
         after: Catalog,
         locks: Iterable[Evidence],
         spans: Mapping[tuple[int, LockMode], tuple[int, int]] | None = None,
+        totals: Totals | None = None,
     ) -> Effects:
         """The effects of a statement that could not be probed, from the whole catalog after it, and locks
-        that are known otherwise; `spans` says from when to when one of its transactions held each.
+        that are known otherwise; `spans` says from when to when one of its transactions held each, and
+        `totals` what was counted over all of them.
         """
         before = self._known
-        effects = self._compare(command, before, after, set(before) | set(after), {}, readers={})
+        counted = totals.counters if totals else {}
+        done = self._done(
+            [Held(oid, frozenset(), counters, after.get(oid)) for oid, counters in counted.items()]
+        )
+        effects = self._compare(command, before, after, set(before) | set(after), done, readers={})
+        if totals is not None:
+            effects = replace(
+                effects,
+                scanned=(),
+                totals=tuple(self._totals(done, before, after, totals)),
+                transactions=totals.transactions,
+                counted=totals.counted,
+            )
         self._known = after
-        self._count({}, effects)
+        self._count(done, effects)
         held = tuple(
             replace(self._lock(oid, mode, evidence, before, after), span_ns=(spans or {}).get((oid, mode)))
             for oid, mode, evidence in locks
             if oid in before or oid in after
         )
         return replace(effects, locks=held)
+
+    def _totals(
+        self, done: Mapping[int, Counters], before: Catalog, after: Catalog, totals: Totals
+    ) -> Iterable[TableTotals]:
+        for oid, counters in sorted(done.items()):
+            rows, read = self._rows.get(oid, 0), counters.read
+            if counters.begun and totals.workers and after[oid].size_bytes >= totals.parallel_from_bytes:
+                read = max(read, rows)  # others may have read it all
+            yield TableTotals(
+                table=_named(oid, before, after),
+                rows=rows,
+                read=read,
+                changed=counters.changed,
+                created_here=oid not in self._base,
+            )
+
+    def read_under(self, mode: LockMode) -> dict[Relation, int]:
+        """Of the tables that the transaction has locked in `mode`, by whichever statement, the rows that the
+        last statement read one after the other or through an index. Not those that the migration has made.
+        """
+        return {
+            self._known[oid].relation: rows
+            for oid, rows in self._read.items()
+            if oid in self._base and oid in self._known and mode in self._held.get(oid, frozenset())
+        }
 
     def catalog(self) -> Catalog:
         """The relations as they are known now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -23,13 +23,16 @@ from rehearse.engines.postgres.probe import (
 )
 from rehearse.engines.postgres.session import Reply, Session
 from rehearse.engines.postgres.split import SqlStatement
+from rehearse.engines.postgres.totals import OWN, VIRTUAL, Totals, own_totals
+from rehearse.migrate.blocks import Before, block_effects, evidence_of
 from rehearse.migrate.documented import documented_locks, tables_named
 from rehearse.migrate.journal import Ending, Journal, ending_of, overdue
-from rehearse.migrate.ledger import Evidence, Ledger, telling_modes
+from rehearse.migrate.ledger import Ledger
 from rehearse.migrate.rowlocks import rows_locked
 from rehearse.migrate.sending import NEEDS_TO_BE_ALONE, changes_settings, is_probed, sends_alone
-from rehearse.migrate.witness import Span, TableLock, Witness
-from rehearse.model.migration import Effects, LockEvidence, MigrationState
+from rehearse.migrate.witness import Witness
+from rehearse.model.locks import LockMode
+from rehearse.model.migration import Effects, MigrationState
 
 SEPARATOR = "\n;\n"
 
@@ -171,7 +174,9 @@ class Performer:
         effects = self._run.ledger.probed(statement.command, probe)
         wal_bytes, self._lsn = probe.lsn - self._lsn, probe.lsn
         effects = replace(effects, wal_bytes=wal_bytes)
-        return replace(effects, rows_locked=rows_locked(statement, tag, effects))
+        read = self._run.ledger.read_under(LockMode.ROW_SHARE)
+        locked = rows_locked(statement, tag, effects, read, self._run.witness.bodies)
+        return replace(effects, rows_locked=locked)
 
     def _execute(self, statement: SqlStatement, started_ns: int, *, fresh: bool) -> Performed:
         if fresh and sends_alone(statement):
@@ -229,6 +234,8 @@ class Performer:
 
     def _alone(self, statement: SqlStatement, started_ns: int) -> Performed:
         """A statement that makes its own transactions is seen from outside."""
+        if statement.command in ("DO", "CALL"):
+            return self._block(statement)
         run = self._run
         with run.witness.watching(self._session.pid) as seen:
             reply = self._send(statement)
@@ -237,15 +244,37 @@ class Performer:
             return Performed(reply, started_ns, reply.ended_ns, None)
         named = self._oids(tables_named(statement))
         documented = documented_locks(statement, run.ledger.catalog(), after, named)
-        if statement.command in ("DO", "CALL"):
-            spans = seen.spans | dict.fromkeys(documented - seen.locks, seen.longest_blink)
-            evidence = evidence_of(seen.locks, documented, spans)
-            effects = run.ledger.recaptured(statement.command, after, evidence, spans)
-            effects = replace(effects, longest_transaction_ns=seen.longest_transaction_ns)
-        else:
-            effects = run.ledger.recaptured(statement.command, after, evidence_of(seen.locks, documented, {}))
+        effects = run.ledger.recaptured(statement.command, after, evidence_of(seen.locks, documented, {}))
         run.ledger.begin()  # it has committed as it went: a failure takes nothing back
         return Performed(reply, started_ns, reply.ended_ns, effects)
+
+    def _block(self, statement: SqlStatement) -> Performed:
+        """One that may commit as it goes: its own counts are asked for before the session is idle again."""
+        run = self._run
+        before = Before(run.witness.marks())
+        transaction = self._last_transaction()
+        started_ns = self.announce(statement)
+        with run.witness.watching(self._session.pid) as seen:
+            reply = self._session.query_with(statement.text, OWN, deadline_ns=run.deadline_ns)
+        after = None if reply.lost else run.witness.catalog()
+        if after is None:
+            return Performed(reply, started_ns, reply.ended_ns, None)
+        answered = len(reply.answers) > 1
+        totals = Totals(counted=False)
+        if answered:
+            totals = own_totals(reply.answers[1][0][0] or "", transaction)
+        effects = block_effects(statement, seen, run.ledger, run.witness, before, after, totals)
+        run.ledger.begin()  # it has committed as it went: a failure takes nothing back
+        at_ns = (totals.clock_us or 0) * 1000 + self._offset_ns if answered else reply.ended_ns
+        return Performed(reply, started_ns, min(max(at_ns, started_ns), reply.ended_ns), effects)
+
+    def _last_transaction(self) -> int | None:
+        """The number of the session's transaction just now; its counts begin anew behind it."""
+        flush = flush_for(self._session.server_version)
+        if flush:  # there may be those of a first attempt that the server refused
+            self._session.query(flush)
+        reply = self._session.query(VIRTUAL)
+        return int(reply.answers[0][0][0] or 0) if reply.failure is None else None
 
     def _oids(self, names: tuple[str, ...]) -> tuple[int, ...]:
         found = []
@@ -277,25 +306,3 @@ def with_wal(effects: Effects | None, before: Mark, after: Mark) -> Effects | No
     if before.wal_bytes is not None and after.wal_bytes is not None:
         return replace(effects, wal_bytes=after.wal_bytes - before.wal_bytes, wal_exact=True)
     return replace(effects, wal_bytes=effects.wal_bytes or after.lsn - before.lsn)
-
-
-def evidence_of(
-    seen: set[TableLock], documented: frozenset[TableLock], spans: Mapping[TableLock, Span]
-) -> list[Evidence]:
-    """Both together by relation, each mode once, those that say nothing new left out: a weaker mode does
-    where it was held for longer than the stronger one.
-    """
-    found: list[Evidence] = []
-    for oid in sorted({oid for oid, _ in seen | documented}):
-        modes = {mode for other, mode in seen | documented if other == oid}
-        lengths = {mode: _length_ns(spans.get((oid, mode))) for mode in modes}
-        for mode in sorted(modes, key=lambda mode: -mode.strength):
-            stronger = {other for other in modes if lengths[other] >= lengths[mode]}
-            if mode in telling_modes(stronger):
-                sampled = (oid, mode) in seen
-                found.append((oid, mode, LockEvidence.SAMPLED if sampled else LockEvidence.DOCUMENTED))
-    return found
-
-
-def _length_ns(span: Span | None) -> int:
-    return span[1] - span[0] if span else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rehearse.engines.postgres.lexer import tokens, words
+from rehearse.engines.postgres.lexer import dollar_body, tokens, words
 from rehearse.engines.postgres.split import SqlStatement, split
 from rehearse.errors import SqlFileError
 from rehearse.migrate.course import RENAMES, Work
@@ -50,7 +50,8 @@ def work_of(source: SqlStatement, status: bytes, *, in_query: bool) -> Work:
     if source.command == RENAMES:
         return Work(source)
     if not is_probed(source, in_transaction=not fresh):
-        return Work(source, quiet=True)
+        # LOCK succeeds in a transaction alone: then one was open, of which we had not heard yet
+        return Work(source, quiet=source.command != "LOCK")
     return Work(source, probed=in_query or not takes_data(source))
 
 
@@ -58,8 +59,15 @@ def _may_be_alone(source: SqlStatement) -> bool:
     """What the server refuses in a transaction in some of its forms, or with some procedures."""
     command = source.command
     if command == "DO":
-        return "CALL" in source.text.upper()
+        return "CALL" in source.text.upper() or _ends_transactions(source)
     return command in ("CALL", "CLUSTER") or command.startswith("REINDEX") or "SUBSCRIPTION" in command
+
+
+def _ends_transactions(source: SqlStatement) -> bool:
+    """Whether a block whose body is an ordinary literal has a word in it that ends transactions."""
+    seen = [token for token in tokens(source.text) if token.kind.significant]
+    text = source.text.upper()
+    return not any(map(dollar_body, seen)) and ("COMMIT" in text or "ROLLBACK" in text)
 
 
 def takes_data(source: SqlStatement) -> bool:

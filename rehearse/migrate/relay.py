@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 import socket
 import struct
@@ -75,6 +76,7 @@ class Relay:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.defect: Exception | None = None
+        self.left_open = False  # a session could not be ended: what it did is not written down
         self.closed_door: str | None = None  # why no session could be opened on the server
 
     def __enter__(self) -> Relay:
@@ -92,7 +94,8 @@ class Relay:
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
-            thread.join(_GOODBYE_S)
+            thread.join(2 * _GOODBYE_S)
+        self.left_open = any(thread.is_alive() for thread in self._threads)
 
     def _start(self, work: object, *arguments: object) -> None:
         assert callable(work)
@@ -203,16 +206,21 @@ class Relay:
                 if not end.by_server:
                     _say_goodbye(server, pgconn)
                 course.lost(by_server=end.by_server)
+            except (psycopg.Error, ServerLostError):  # of the witness: what it was to tell is not known
+                course.lost(by_server=False)
+                raise
 
     def _as(self, wanted: Mapping[str, str]) -> Target:
         """Our way to the server, with the session's settings as the tool wants them."""
         settings = {
-            name: value for name, value in wanted.items() if name not in _OURS and "." not in name[:5]
+            name: value
+            for name, value in wanted.items()
+            if name not in _OURS and not name.startswith(_OF_THE_PROTOCOL)
         }
         given = [wanted["options"]] if wanted.get("options") else []
         own = dict(self._target.options)
         given = [*([own["options"]] if own.get("options") else []), *given]
-        given += [f"-c {name}={_escaped(value)}" for name, value in settings.items() if name[:4] != "_pq_"]
+        given += [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
         own |= {"sslmode": "disable", "gssencmode": "disable"}
         if wanted.get("client_encoding"):
             own["client_encoding"] = wanted["client_encoding"].strip("'")
@@ -244,12 +252,13 @@ def _say_goodbye(server: socket.socket, pgconn: PGconn) -> None:
     with suppress(OSError):
         server.settimeout(_GOODBYE_S)
         server.sendall(b"X\0\0\0\4")
+        server.shutdown(socket.SHUT_WR)  # where it waits for the rest of a message
         while server.recv(1 << 16):
             pass
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+    return re.sub(r"([\\\s])", r"\\\1", value)
 
 
 def _exactly(client: socket.socket, size: int) -> bytes:

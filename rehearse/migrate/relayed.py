@@ -12,6 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from rehearse.engines.postgres.messages import (
     Message,
@@ -21,13 +22,15 @@ from rehearse.engines.postgres.messages import (
     first_value,
     query,
     strings,
+    sync,
     values_of,
 )
-from rehearse.engines.postgres.probe import PROBE
+from rehearse.engines.postgres.probe import PROBE, SHOW_LOCK_TIMEOUT
 from rehearse.engines.postgres.split import SqlStatement
 from rehearse.migrate.course import Course, Work
 from rehearse.migrate.perform import SEPARATOR
 from rehearse.migrate.reading import statements_of, work_of
+from rehearse.migrate.sending import changes_settings
 
 _PIECE = 1 << 16
 _MOST_BUFFERED = 1 << 20
@@ -38,7 +41,10 @@ _REPEATED = ("INSERT", "UPDATE", "DELETE", "MERGE")  # of which only the sum cou
 _ANY_TIME = b"NSA"  # notices, settings, notifications
 _COMPLETE = b"CIs"  # CommandComplete, EmptyQueryResponse, PortalSuspended
 # what ends the answer to each message of the extended protocol
-_ENDS = {b"P": b"1", b"B": b"2", b"D": b"Tn", b"C": b"3", b"F": b"V"}
+_ASKED = (b"3", b"1", b"2", _COMPLETE, b"3", b"3")  # the answers to a question of ours
+_FUNCTION = b"(a function, called by the protocol)"
+_ELSEWHERE = b"(a statement that SQL has prepared)"
+_ENDS = {b"P": b"1", b"B": b"2", b"D": b"Tn", b"C": b"3"}
 
 
 class HungUpError(Exception):
@@ -76,7 +82,8 @@ class Relayed:
         self._settings = dict(settings)
         self._expected: deque[Expected] = deque()
         self._texts: dict[bytes, bytes] = {}  # of prepared statements by name
-        self._portals: dict[bytes, bytes] = {}
+        self._portals: dict[bytes, bytes | None] = {}  # None: prepared by SQL
+        self._in_command = False  # something was executed since the tool's last Sync
         self._owed: Work | None = None  # executed, and the question behind it not yet sent
         self._from_client, self._from_server = Messages(), Messages()
         self._arrived: deque[Message] = deque()
@@ -158,16 +165,17 @@ class Relayed:
             self._texts[name] = text
         elif kind == b"B":
             portal, name = body.split(b"\0", 2)[:2]
-            self._portals[portal] = self._texts.get(name, b"")
+            self._portals[portal] = self._texts.get(name)
         elif kind in (b"S", b"H"):
             self._question()
         elif kind in (b"c", b"f"):  # a Sync sent before the end of a COPY's data was not heeded
             self._expected = deque(each for each in self._expected if not each.sync)
-        if kind in _ENDS:
-            self._expected.append(Expected(_ENDS[kind]))
         if kind == b"F":
-            self._expected.append(Expected(b"Z"))
+            self._expected += [Expected(b"V", self._sent(Work(_unread(_FUNCTION)))), Expected(b"Z")]
+        elif kind in _ENDS:
+            self._expected.append(Expected(_ENDS[kind]))
         elif kind == b"S":
+            self._in_command = False
             self._expected.append(Expected(b"Z", sync=True))
         self._to_server += message.data
 
@@ -175,7 +183,7 @@ class Relayed:
         """A simple query: each of its statements with a question behind it."""
         sources = self._sources(text)
         if sources is None:  # goes on unread
-            work = self._begun(Work(_unread(text)))
+            work = self._sent(Work(_unread(text)))
             self._expected += [Expected(_COMPLETE, work), Expected(b"Z")]
             self._to_server += query(text)
             return
@@ -186,48 +194,57 @@ class Relayed:
         several = len(sources) > 1
         status = b"T" if several and self._status == b"I" else self._status
         works = [self._work(source, status, in_query=True) for source in sources]
+        self._sent(works[0])
         pieces: list[bytes] = []
         for work in works:
             pieces.append(work.source.text.encode())
             self._expected.append(Expected(_COMPLETE, work))
-            if work.probed:
-                pieces.append(PROBE.encode())
+            sets = several and changes_settings(work.source)
+            if work.probed or sets:
+                pieces.append((PROBE if work.probed else SHOW_LOCK_TIMEOUT).encode())
                 self._expected.append(Expected(_COMPLETE, work, ours=True))
         if not several:
             pieces[0] = text
         self._expected.append(Expected(b"Z"))
-        self._begun(works[0])
         self._to_server += query(SEPARATOR.encode().join(pieces))
 
     def _execute(self, message: Message) -> None:
         """The same text again and again in one command is one statement, as it is to the tool."""
         portal = message.body.split(b"\0", 1)[0]
-        text = self._portals.get(portal, b"")
+        text = self._portals.get(portal)
         again = self._owed
-        if again and again.source.text.encode() == text.strip() and again.source.command in _REPEATED:
+        if (
+            again
+            and text
+            and again.source.text.encode() == text.strip()
+            and again.source.command in _REPEATED
+        ):
             self._expected.append(Expected(_COMPLETE, again))
             self._to_server += message.data
             return
         self._question()
-        sources = self._sources(text)
-        source = sources[0] if sources and len(sources) == 1 else _unread(text)
-        if sources is None or len(sources) > 1:
-            work = Work(source)
-        else:
-            work = self._work(source, self._status, in_query=False) if sources else Work(source, quiet=True)
-        first = not any(each.work for each in self._expected)
+        work = self._sent(self._executed(text))
         self._expected.append(Expected(_COMPLETE, work))
-        if first:
-            self._begun(work)
+        self._in_command = True
         self._owed = work if work.probed else None
         self._to_server += message.data
+
+    def _executed(self, text: bytes | None) -> Work:
+        sources = None if text is None else self._sources(text)
+        if sources is None or len(sources) > 1:
+            return Work(_unread(text or _ELSEWHERE))
+        if not sources:
+            return Work(_unread(b""), quiet=True)
+        # what came before in the same command is in one transaction with it
+        status = b"T" if self._in_command and self._status == b"I" else self._status
+        return self._work(sources[0], status, in_query=False)
 
     def _question(self) -> None:
         """The one behind the last statement of the extended protocol, if it is still to be asked."""
         work, self._owed = self._owed, None
         if work is None:
             return
-        self._expected += [Expected(end, work, ours=True) for end in (b"1", b"2", _COMPLETE, b"3", b"3")]
+        self._expected += [Expected(end, work, ours=True) for end in _ASKED]
         self._to_server += asked(_NAME, PROBE.encode())
 
     def _sources(self, text: bytes) -> tuple[SqlStatement, ...] | None:
@@ -245,6 +262,10 @@ class Relayed:
         if work.alone and source.command == "CALL" and not self._course.commits(source):
             return Work(source, probed=True)
         return work
+
+    def _sent(self, work: Work) -> Work:
+        """It begins at once where the server has nothing else to do for the tool before it."""
+        return work if any(e.work or e.ends == b"Z" for e in self._expected) else self._begun(work)
 
     def _begun(self, work: Work) -> Work:
         if not work.started:
@@ -291,7 +312,11 @@ class Relayed:
             self._course.answered(head.work, strings(body, 1)[0] if kind == b"C" else "")
             self._next()
         elif head.rows:
-            self._course.probed(head.work, first_value(head.rows[0]) or "")
+            value = first_value(head.rows[0]) or ""
+            if head.work.probed:
+                self._course.probed(head.work, value)
+            else:
+                self._course.lock_timeout_is(value)
             self._next()
 
     def _next(self) -> None:
@@ -319,10 +344,16 @@ class Relayed:
         self._owed = None
         self._course.settled(message.body, self._ask if not self._expected else None)
         self._to_client += message.data
+        # the command behind it was sent already, and begins now
+        until = takewhile(lambda each: each.ends != b"Z", self._expected)
+        for work in islice((each.work for each in until if each.work is not None), 1):
+            self._begun(work)
 
     def _ask(self, text: str) -> list[tuple[str | None, ...]] | None:
-        """A question of ours, while the tool's next command is awaited."""
-        self._to_server += query(text.encode())
+        """A question of ours, while the tool's next command is awaited. By the extended protocol: a simple
+        query would take away the unnamed statement, which the tool may have parsed to execute it next.
+        """
+        self._to_server += asked(_NAME, text.encode()) + sync()
         rows: list[tuple[str | None, ...]] = []
         refused = False
         while True:

@@ -7,11 +7,12 @@ writes a record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from itertools import pairwise
 
 from rehearse.engines.postgres.command import significant
-from rehearse.engines.postgres.lexer import Token, UnterminatedError, dollar_body, tokens
+from rehearse.engines.postgres.lexer import Token, TokenKind, UnterminatedError, dollar_body, tokens
 from rehearse.engines.postgres.split import SqlStatement
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import Effects
@@ -20,6 +21,8 @@ from rehearse.model.relation import Relation
 _ANY = frozenset({"CALL", "CREATE TABLE", "DELETE", "DO", "INSERT", "MERGE", "SELECT", "UPDATE"})
 # FOR KEY SHARE, which foreign keys use, keeps out neither an update nor another lock of that kind
 _CLAUSES = (("FOR", "UPDATE"), ("FOR", "NO", "KEY", "UPDATE"), ("FOR", "SHARE"))
+_WRITES = ("DELETE", "UPDATE")
+_ONCE = ("AS", "IN", "MATERIALIZED")  # before the parenthesis of a query that is executed once
 _LOG_PER_ROW = 40  # bytes of a record in the write-ahead log, at least
 _TABLES = ("table", "partitioned table")
 
@@ -31,11 +34,23 @@ class _Where(Enum):
     INSIDE = "inside"
 
 
-def rows_locked(statement: SqlStatement, tag: str, effects: Effects) -> tuple[tuple[Relation, int], ...]:
+def rows_locked(
+    statement: SqlStatement,
+    tag: str,
+    effects: Effects,
+    read: Mapping[Relation, int] | None = None,
+    source: Callable[[frozenset[str]], str] = lambda _: "",
+) -> tuple[tuple[Relation, int], ...]:
     """By table, how many rows `statement`, answered with `tag`, has locked for itself at most; nothing of
-    what it changed. `effects` are the rest of what it did.
+    what it changed. `effects` are the rest of what it did; `read` the rows that it read of the tables on
+    which its transaction has ROW SHARE, None where that is not known; `source` tells the bodies of functions
+    by their names in lower case.
     """
-    where = _clause(statement.text) if statement.command in _ANY else None
+    if statement.command not in _ANY:
+        return ()
+    where = _clause(statement.text)
+    if where is None and read and (called := _called(statement.text)) and has_locking_clause(source(called)):
+        where = _Where.INSIDE
     if where is None:
         return ()
     locked = [
@@ -44,14 +59,38 @@ def rows_locked(statement: SqlStatement, tag: str, effects: Effects) -> tuple[tu
         if lock.mode is LockMode.ROW_SHARE and lock.kind in _TABLES and not lock.created_here
     ]
     scanned = {work.table: work.rows for work in effects.scanned if not work.created_here}
-    if where is _Where.OUTERMOST and statement.command == "SELECT":
-        count = tag.removeprefix("SELECT ")
-        rows = int(count) if count.isdigit() else 0
+    count = tag.removeprefix("SELECT ")
+    if where is _Where.OUTERMOST and statement.command == "SELECT" and count.isdigit():
+        rows = int(count)
         # the transaction may have had the tables' locks before
-        return tuple((table, rows) for table in locked or scanned if rows)
-    most = None if effects.wal_bytes is None else effects.wal_bytes // _LOG_PER_ROW
-    found = ((table, rows) for table, rows in scanned.items() if not locked or table in locked)
-    return tuple((table, rows if most is None else min(rows, most)) for table, rows in found)
+        tables = locked or scanned if read is None else dict.fromkeys([*locked, *read])
+        return tuple((table, rows) for table in tables if rows)
+    logged = None if effects.wal_bytes is None else effects.wal_bytes // _LOG_PER_ROW
+    most = [bound for bound in (logged, _batch(statement)) if bound is not None]
+    found = {table: rows for table, rows in scanned.items() if not locked or table in locked}
+    if read is not None:
+        found = {table: scanned.get(table, rows) for table, rows in read.items()}
+    return tuple((table, min([rows, *most])) for table, rows in found.items())
+
+
+def _called(text: str) -> frozenset[str]:
+    """The names that a parenthesis follows, in lower case, in `text` and in the bodies it holds."""
+    try:
+        found = significant(list(tokens(text)))
+    except UnterminatedError:
+        return frozenset()
+    names = {
+        token.text.strip('"').lower()
+        for token, behind in pairwise(found)
+        if behind.text == "(" and token.kind is not TokenKind.SYMBOL
+    }
+    bodies = (body for token in found if (body := dollar_body(token)) is not None)
+    return frozenset(names).union(*map(_called, bodies))
+
+
+def has_locking_clause(text: str) -> bool:
+    """Whether `text`, a statement or the body of a procedure, has a FOR UPDATE or FOR SHARE anywhere."""
+    return _clause(text) is not None
 
 
 def _clause(text: str) -> _Where | None:
@@ -72,6 +111,23 @@ def _clauses(text: str) -> Iterator[_Where]:
             yield from (_Where.INSIDE for _ in _clauses(body))
         elif token.upper == "FOR" and _begins_clause(seen, place):
             yield _Where.INSIDE if depth else _Where.OUTERMOST
+
+
+def _batch(statement: SqlStatement) -> int | None:
+    """The LIMIT of what a write locks first, in a WITH or an IN: `IN (SELECT ... LIMIT 1000 FOR UPDATE)`."""
+    seen = significant(list(tokens(statement.text)))
+    places = [n for n, token in enumerate(seen) if token.upper == "FOR" and _begins_clause(seen, n)]
+    if statement.command not in _WRITES or len(places) != 1 or places[0] < 4:
+        return None
+    limit, number = seen[places[0] - 2], seen[places[0] - 1]
+    if limit.upper != "LIMIT" or not number.text.isdigit():
+        return None
+    depth = 0
+    for place in range(places[0], 0, -1):
+        depth += seen[place].nesting
+        if depth > 0:
+            return int(number.text) if seen[place - 1].upper in _ONCE else None
+    return None
 
 
 def _begins_clause(seen: Sequence[Token], place: int) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from rehearse.migrate.journal import CANCEL_SQLSTATE
+from rehearse.migrate.telling import telling_line
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     Effects,
@@ -22,8 +23,9 @@ from rehearse.model.migration import (
     TransactionSpan,
 )
 
+HUNG_UP = "the tool hung up while it ran"
 LONGEST_TEXT = 20_000  # characters kept of a statement: what follows is values
-_PASSWORD = re.compile(r"(\bPASSWORD\s+)E?'(?:[^']|'')*'", re.IGNORECASE)
+_PASSWORD = re.compile(r"(\b(?:PASSWORD|CONNECTION)\s+)E?'(?:[^']|'')*'", re.IGNORECASE)
 _UNDOING = frozenset({"ROLLBACK", "ABORT", "RESET", "DISCARD"})
 _ASKING = frozenset(
     {
@@ -109,9 +111,20 @@ class ToolBook:
         statements = [replace(s, index=place) for place, s in enumerate(statements)]
         if ended.exit_status != 0:
             statements = _stopped(statements, ended, now_ns, overdue_s, self._begun)
+        else:
+            statements = [_not_seen_to_end(s) for s in statements]
         return MigrationRun(
             TransactionMode.AS_WRITTEN, started_ns, now_ns, tuple(statements), spans, tool=ended
         )
+
+
+def _not_seen_to_end(statement: Statement) -> Statement:
+    """One whose end a tool did not wait for and yet ended well: elsewhere the server would have done it, so
+    that it counts as done, and as unread.
+    """
+    if statement.message != HUNG_UP:
+        return statement
+    return replace(statement, outcome=StatementOutcome.OK, effects=None)
 
 
 def _stopped(
@@ -121,6 +134,7 @@ def _stopped(
     last = next((s for s in reversed(statements) if s.command not in _UNDOING), None)
     how, outcome, sqlstate = _how(ended, overdue_s)
     if last is not None and last.outcome is StatementOutcome.REFUSED:
+        how = _once(last.message or "", how)
         message = how if overdue_s is not None or not last.message else f"{last.message}; {how}"
         failed = replace(last, outcome=outcome, message=message, sqlstate=last.sqlstate or sqlstate)
         return [failed if s.index == last.index else s for s in statements]
@@ -150,12 +164,20 @@ def _how(ended: ToolRun, overdue_s: float | None) -> tuple[str, StatementOutcome
     if overdue_s is not None:
         message = f"cancelled: the migration took longer than {overdue_s:g} s"
         return message, StatementOutcome.CANCELLED, CANCEL_SQLSTATE
-    said = f": {ended.output[-1]}" if ended.output else ""
+    line = telling_line(ended.output)
+    said = f": {line}" if line else ""
     if ended.exit_status is None:
         return "the tool was ended with the rehearsal", StatementOutcome.FAILED, None
     if ended.exit_status < 0:
         return f"the tool was ended by signal {-ended.exit_status}{said}", StatementOutcome.FAILED, None
     return f"the tool ended with exit status {ended.exit_status}{said}", StatementOutcome.FAILED, None
+
+
+def _once(message: str, how: str) -> str:
+    """How the tool ended, without what it said where that is the server's message again."""
+    ended, _, said = how.partition(": ")
+    beginning = message.partition('"')[0].strip()
+    return ended if beginning and beginning in said else how
 
 
 def changed_nothing(statements: Iterable[Statement]) -> bool:

@@ -16,6 +16,8 @@ import psycopg
 
 from rehearse.engines.postgres.catalog import Catalog, capture, row_counts
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.probe import Counters
+from rehearse.engines.postgres.totals import Marks, marks, shared_counters
 from rehearse.model.locks import LockMode
 from rehearse.model.target import Target
 
@@ -38,6 +40,24 @@ WHERE relkind IN ('r', 'm') AND oid >= 16384 AND pg_stat_get_dead_tuples(oid) > 
 _COMMITS = """
 SELECT bool_or(prosrc ~* '\\m(commit|rollback|call)\\M' OR lanname NOT IN ('sql', 'plpgsql'))
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE prokind = 'p' AND lower(proname) = lower(%s)
+"""
+
+_SOURCE = """
+SELECT coalesce(string_agg(prosrc, E'\\n'), '') FROM pg_proc
+WHERE prokind = 'p' AND lower(proname) = lower(%s)
+"""
+
+# whoever is named in a body may be called by it
+_BODIES = """
+WITH RECURSIVE own AS (
+  SELECT p.oid, lower(proname) AS name, coalesce(pg_get_function_sqlbody(p.oid), prosrc) AS body
+  FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+  WHERE p.oid >= 16384 AND lanname IN ('sql', 'plpgsql')),
+called AS (
+  SELECT oid, body FROM own WHERE name = ANY(%s)
+  UNION
+  SELECT o.oid, o.body FROM called c JOIN own o ON position(o.name IN lower(c.body)) > 0)
+SELECT coalesce(string_agg(body, E';\\n'), '') FROM called
 """
 
 TableLock = tuple[int, LockMode]  # of the relation with this oid
@@ -129,9 +149,12 @@ class Witness:
         catalog = capture(self._connection)
         return catalog, row_counts(self._connection, catalog)
 
-    def catalog(self) -> Catalog | None:
-        """The catalog now, None where the server no longer answers."""
+    def catalog(self, *, patience_s: float = 0.0) -> Catalog | None:
+        """The catalog now, None where the server no longer answers. The size of a table waits for who has it
+        all for himself: no longer than `patience_s` (0: however long), and then it is None, too.
+        """
         with suppress(psycopg.Error):
+            self._connection.execute(f"SET lock_timeout = {round(patience_s * 1000)}")
             return capture(self._connection)
         return None
 
@@ -144,11 +167,37 @@ class Witness:
             return row is None or row[0] is not False
         return True
 
+    def source(self, name: str) -> str:
+        """The bodies of the procedures of that name, as far as they are in a language the server keeps."""
+        with suppress(psycopg.Error):
+            row = self._connection.execute(_SOURCE, (name,)).fetchone()
+            return str(row[0]) if row else ""
+        return ""
+
+    def bodies(self, names: frozenset[str]) -> str:
+        """The bodies of the functions of those names, in lower case, and of those that these name in turn."""
+        with suppress(psycopg.Error):
+            row = self._connection.execute(_BODIES, (list(names),)).fetchone()
+            return str(row[0]) if row else ""
+        return ""
+
     def dead_rows(self) -> dict[int, int]:
         """Dead rows of tables by oid, as far as sessions have reported them; none if the server is gone."""
         with suppress(psycopg.Error):
             return dict(self._connection.execute(_DEAD).fetchall())
         return {}
+
+    def marks(self) -> dict[int, Marks]:
+        """The definition of every table as the catalog has it now; none if the server is gone."""
+        with suppress(psycopg.Error):
+            return marks(self._connection)
+        return {}
+
+    def shared_counters(self) -> dict[int, Counters] | None:
+        """What all sessions have been counted to do to each table and index; None if the server is gone."""
+        with suppress(psycopg.Error):
+            return shared_counters(self._connection)
+        return None
 
     @contextmanager
     def watching(self, pid: int) -> Iterator[Seen]:

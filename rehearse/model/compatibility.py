@@ -7,6 +7,9 @@ from enum import Enum
 
 from rehearse.model.workload import Version
 
+# What the server says of a statement that it takes and that changes nothing (SQL's class "no data").
+NO_ROWS = "02000"
+
 
 class SchemaVersion(Enum):
     """The schema before the migration, and the one it makes."""
@@ -17,7 +20,9 @@ class SchemaVersion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Misfitting:
-    """A statement that a schema refuses, in `times` of the draws; `index` counts within the script.
+    """A statement that a schema refuses, in `times` of the draws; `index` counts within the script. With
+    NO_ROWS it is taken, but changes no row where the old schema does; `lost` says that what it was given to
+    write vanished, rather than that it may have found nothing to change.
 
     `elsewhere` says that it was refused alike on the other schema: then the migration is not why.
     """
@@ -28,6 +33,7 @@ class Misfitting:
     message: str
     times: int
     elsewhere: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

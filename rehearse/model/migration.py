@@ -91,6 +91,21 @@ class TableWork:
 
 
 @dataclass(frozen=True, slots=True)
+class TableTotals:
+    """What a statement that commits as it goes did to a table in all of its transactions together: rows read
+    one after the other and rows changed, of a table of `rows` before. `locks_rows`: its text has a FOR
+    UPDATE or the like, so that the rows it read may be rows it locked.
+    """
+
+    table: Relation
+    rows: int
+    read: int
+    changed: int
+    created_here: bool = False
+    locks_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IndexBuild:
     """An index that was built or rebuilt over `table`: the rows it covers, its bytes afterwards."""
 
@@ -134,7 +149,8 @@ class Effects:
     locked at most without being changed (SELECT ... FOR UPDATE). `wal_bytes` is None where not
     measured; `wal_exact` tells the session's own count from a difference of log positions, which has
     the traffic's share in it. Where `counted` is false the server did not count rows: that `scanned` and
-    `rows_changed` have none says nothing.
+    `rows_changed` have none says nothing. A statement that commits as it goes has `totals` instead of these
+    two: which of its transactions did what is not known.
     """
 
     locks: tuple[HeldLock, ...] = ()
@@ -150,6 +166,9 @@ class Effects:
     longest_transaction_ns: int | None = None  # sampled, of a statement that commits as it goes
     counted: bool = True
     rows_locked: tuple[tuple[Relation, int], ...] = ()
+    totals: tuple[TableTotals, ...] = ()  # of a statement that commits as it goes
+    transactions: int | None = None  # of it: how many they were, None where not counted
+    loops: bool | None = None  # of it: whether its text may do a thing again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +246,20 @@ class Statement:
     retries: int = 0
     retried_ns: int = 0
     phases: tuple[WorkPhase, ...] = ()
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it stands for the command of a tool that failed by itself, after all that it had sent."""
+        return self.text == self.file
+
+    @property
+    def whereabouts(self) -> str:
+        """Where a migration failed: `in statement 3`, or `after its 13 statements`."""
+        if not self.is_command:
+            return f"in statement {self.index + 1}"
+        if self.index == 0:
+            return "before its first statement"
+        return f"after its {self.index} statement{'s' if self.index > 1 else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class Execution:
 
     `seconds` are the server's, triggers included, of each draw that was not refused. `plan` is that of the
     costliest draw, a line a node, without the values it was made for. `indexes` are those that were read.
+    `written` are the rows that the command tag of an INSERT, UPDATE, DELETE or MERGE (`command`) told, of
+    each draw that was not refused; `given` is said of an INSERT of values alone, which no other rows decide.
     """
 
     draws: int
@@ -42,6 +44,9 @@ class Execution:
     indexes: tuple[Relation, ...] = ()
     plan: tuple[str, ...] = ()
     refusals: tuple[Refused, ...] = ()
+    command: str = ""
+    given: bool = False
+    written: tuple[int, ...] = ()
 
     @property
     def blocks(self) -> float:

@@ -80,7 +80,8 @@ class Environment:
 class TableFacts:
     """A table of the rehearsal: rows and bytes (heap, indexes) before the migration, and its rows in
     production (None: not said). `touched` says whether the migration locks it, `key` names the columns
-    of its primary key (empty: it has none, or it is not said).
+    of its primary key (empty: it has none, or it is not said). A `ledger` is where a migration tool notes
+    what it has applied: no data of the application's.
     """
 
     relation: Relation
@@ -90,6 +91,7 @@ class TableFacts:
     production_rows: int | None = None
     touched: bool = False
     key: tuple[str, ...] = ()
+    ledger: bool = False
 
 
 @dataclass(frozen=True, slots=True)

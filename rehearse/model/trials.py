@@ -41,7 +41,8 @@ class TrialsSpec:
 
     `rollback_traffic` runs `down` under traffic, too, which takes as long as the traffic trial itself.
     `interruptions` is how often the migration is broken off, by each of the ways there are;
-    `standby_reader_s` is how long the replica trial holds a reading transaction open on the standby.
+    `standby_reader_s` is how long the replica trial holds a reading transaction open on the standby. `named`
+    are the kinds that were asked for one by one, not by `all` of them: those have to be possible.
     """
 
     kinds: tuple[TrialKind, ...] | None = None
@@ -49,12 +50,17 @@ class TrialsSpec:
     interruptions: int = 3
     drift: DriftSpec | None = None
     standby_reader_s: float = 0.0
+    named: tuple[TrialKind, ...] = ()
+
+    def must(self, kind: TrialKind) -> bool:
+        """Whether it was asked for by name: that it does not apply here is then no answer."""
+        return kind in self.named or (kind is TrialKind.ROLLBACK and self.rollback_traffic)
 
     def beyond_traffic(self, *, has_down: bool) -> tuple[TrialKind, ...]:
         """The trials to make after the traffic trial, in the order in which they are declared."""
         if self.kinds is None:
             kinds = {TrialKind.INTEGRITY, TrialKind.PLANS, TrialKind.COMPATIBILITY}
-            kinds |= {TrialKind.ROLLBACK} if has_down else set()
+            kinds |= {TrialKind.ROLLBACK} if has_down or self.must(TrialKind.ROLLBACK) else set()
             kinds |= {TrialKind.DRIFT} if self.drift is not None else set()
             return tuple(kind for kind in TrialKind if kind in kinds)
         return tuple(kind for kind in TrialKind if kind in self.kinds and kind is not TrialKind.TRAFFIC)
@@ -151,17 +157,37 @@ class Remains:
     invalid_indexes: tuple[Relation, ...] = ()
 
 
+class Loosening(Enum):
+    """How a database no longer sees to something that it saw to before."""
+
+    KEY_DROPPED = "foreign key dropped"
+    KEY_OFF = "foreign key not enforced"
+    TRIGGER_OFF = "trigger disabled"
+    DEFAULT_DROPPED = "default dropped"  # of a column that is NOT NULL
+    SETTING = "setting of the database"  # for connections made from then on
+
+
+@dataclass(frozen=True, slots=True)
+class Loosened:
+    """One such thing by its name (constraint, trigger, column or setting), and the table that it is on."""
+
+    kind: Loosening
+    name: str
+    table: Relation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class IntegrityFacts:
     """The data before and after a migration that ran in quiet. `tables` are those whose content may have
-    changed; the `untouched` others were neither written to nor rewritten. `remains` and `misfits` came by the
-    migration.
+    changed; the `untouched` others were neither written to nor rewritten. `remains`, `misfits` and `loosened`
+    came by the migration.
     """
 
     tables: tuple[TableIntegrity, ...]
     untouched: int
     remains: Remains = Remains()
     misfits: tuple[Misfit, ...] = ()
+    loosened: tuple[Loosened, ...] = ()
 
     def table(self, relation: Relation) -> TableIntegrity | None:
         """The table of that name before, if it was compared."""

@@ -67,7 +67,8 @@ class Finding:
     statements, None where no single one is to blame. `evidence` are further sentences: lock, victims,
     cost at production size. `advice` is the safe alternative, SQL where it can be. `subject` names the
     table, index or script it is about. `gate` is the metric of the gate it reports, if it does. `accepted`
-    says who took the risk, until when and why, where its severity is ACCEPTED.
+    says who took the risk, until when and why, where its severity is ACCEPTED. It is `disturbed` where
+    nothing speaks for it but a time in which the machine stood still.
     """
 
     rule: str
@@ -81,6 +82,7 @@ class Finding:
     advice: str = ""
     gate: str = ""
     accepted: Accepted | None = None
+    disturbed: bool = False
 
 
 class GateStatus(Enum):
@@ -95,7 +97,8 @@ class GateStatus(Enum):
 class GateResult:
     """One gate, what was measured for it, and the limit it was held against. `note` says more: the noise
     guard that was applied, or why nothing was measured. `resolution` is the smallest difference that this
-    run could have seen, None where that is not known. What was `accepted` does not stop the migration.
+    run could have seen, None where that is not known. What was `accepted` does not stop the migration. It was
+    `disturbed` where only the time in which the machine stood still made it miss: then it is UNMEASURED.
     """
 
     gate: str  # as the user wrote it: `stall.max <= 1s`
@@ -106,6 +109,7 @@ class GateResult:
     note: str = ""
     resolution: Quantity | None = None
     accepted: Accepted | None = None
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ class ObserverCost:
     server where it was measured. `gaps` are the stretches in which a sample was due and none was taken
     for longer than `gap_limit_ns`. `lapses` are those, `lapsed_ns` in all, of more than `lapse_limit_ns`
     in which the observer itself was not served by processor or server: outside of them no wait of 100 ms
-    behind the migration or of the traffic goes unseen.
+    behind the migration or of the traffic goes unseen. `unflushed` are the times in which sessions waited for
+    the log to be flushed to disk and nothing of it was.
     """
 
     samples: int
@@ -102,6 +103,7 @@ class ObserverCost:
     lapses: tuple[tuple[int, int], ...] = ()
     lapsed_ns: int = 0
     lapse_limit_ns: int = 0
+    unflushed: tuple[tuple[int, int], ...] = ()
 
     @property
     def share(self) -> float:

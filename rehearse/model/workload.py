@@ -166,6 +166,7 @@ class DriverHealth:
     Lag is `started - scheduled` of the transactions that found a free connection at once, over the
     baseline: what the driver alone added. `cpu_share` is its processes' CPU time over wall time, 1.0 a
     core. Latencies include the time queued for a connection; `peak_queue` is the longest such queue.
+    `pauses` are the times (start, end) in which all of its processes wanted to run, and none was served.
     """
 
     processes: int
@@ -182,6 +183,7 @@ class DriverHealth:
     skipped: int = 0
     reconnects: int = 0
     retries: int = 0
+    pauses: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Observer:
         return Observation(
             waits=folded.waits,
             resources=self._resources.samples(),
-            cost=self._meter.cost(time.monotonic_ns()),
+            cost=replace(self._meter.cost(time.monotonic_ns()), unflushed=self._resources.unflushed()),
             server_lost=self._lost or hung,
             dropped=folded.dropped,
             phases=self._progress.phases(),
@@ -201,6 +201,7 @@ class Observer:
             snapshot.answered_ns,
             last=self._ended.is_set(),
             calm=before.statement is None,
+            suspicious=suspicious(self._traffic().oldest_in_flight_ns, snapshot.asked_ns),
         )
         return snapshot
 

@@ -133,15 +133,18 @@ class _Builder:
         self._sources = Sources(draft.places, draft.folder)
 
     def trials(self, table: TrialsTable, drift: DriftTable | None) -> TrialsSpec:
-        kinds = None
+        kinds: tuple[TrialKind, ...] | None = None
+        named: tuple[TrialKind, ...] = ()
         if table.run is not None:
             every = ALL_TRIALS in table.run
-            kinds = tuple(kind for kind in TrialKind if every or kind.value in table.run)
+            named = tuple(kind for kind in TrialKind if kind.value in table.run)
+            kinds = tuple(TrialKind) if every else named
             if TrialKind.DRIFT.value in table.run and drift is None:
                 what = "{} asks for drift, and there is no history to compare with"
                 raise self._places.error(("trials", "run"), what, 'add [drift] with `history = "FOLDER"`')
         spec = None if drift is None else self._drift(drift)
-        return TrialsSpec(kinds, table.rollback_traffic, table.interruptions, spec, table.standby_reader)
+        reader_s = table.standby_reader
+        return TrialsSpec(kinds, table.rollback_traffic, table.interruptions, spec, reader_s, named)
 
     def _drift(self, table: DriftTable) -> DriftSpec:
         schema = table.schema_file

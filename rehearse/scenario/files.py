@@ -54,9 +54,12 @@ def _similar_file(places: Sequence[Path]) -> str | None:
     """A file in one of the folders looked into, whose name is close to the one wanted."""
     for path in places:
         with contextlib.suppress(OSError, ValueError):
-            found = nearest(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+            # without their endings, which most names have in common
+            alike = sorted(path.parent.iterdir(), key=lambda entry: (entry.suffix != path.suffix, entry.name))
+            stems = [entry.stem for entry in alike]
+            found = nearest(path.stem, stems)
             if found is not None:
-                return str(path.with_name(found))
+                return str(alike[stems.index(found)])
     return None
 
 

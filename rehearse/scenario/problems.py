@@ -69,6 +69,8 @@ def _sentence(detail: ErrorDetails) -> tuple[str, str]:
         sentence = "missing key {}", _wanted(loc)
     elif kind == "too_short":
         sentence = "{} must not be empty", ""
+    elif kind == "list_type" and isinstance(detail["input"], dict) and _is_list_of_tables(loc):
+        sentence = "{} must be a list of tables, not a table", f"write [[{dotted(loc)}]]"
     elif kind == "string_type" and loc[0] in ("gates", "abort"):
         sentence = "{} must be a condition in quotes", _gate_mend(loc, detail["input"])
     elif kind in _BOUNDS:
@@ -80,6 +82,14 @@ def _sentence(detail: ErrorDetails) -> tuple[str, str]:
         expected = _EXPECTED.get(kind, "something else")
         sentence = f"{{}} must be {expected}, not {_named(detail['input'])}", ""
     return sentence
+
+
+def _is_list_of_tables(loc: Loc) -> bool:
+    """Whether what stands there is written as `[[name]]`."""
+    fields = ScenarioDocument.model_fields
+    annotations = {info.alias or name: info.annotation for name, info in fields.items()}
+    found = annotations.get(str(loc[0])) if len(loc) == 1 else None
+    return typing.get_origin(found) is list and any(True for _ in _models_in(found))
 
 
 def _named(value: object) -> str:

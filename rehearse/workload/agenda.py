@@ -34,6 +34,7 @@ class Agenda:
         "_offset",
         "_pacing",
         "_seed",
+        "_weights",
         "_zero_ns",
         "due_ns",
         "script",
@@ -52,7 +53,8 @@ class Agenda:
         self._closed = rate is None and not pacing.steps and pacing.trace is None
         self._pacing = pacing
         self._offset = offset
-        self._choices = choices(np.asarray(weights, dtype=np.float64), chosen)
+        self._weights = np.asarray(weights, dtype=np.float64)
+        self._choices = choices(self._weights, chosen)
         self._draws = self._drawn(rate, due)
         self._chunks: deque[_Chunk] = deque()  # drawn; the first is being taken
         self._feed = self._take_from_chunks()
@@ -94,7 +96,10 @@ class Agenda:
             first = bisect_right(times, self.due_ns - 1)
             last = max(first, bisect_right(times, at_ns))
             kept = ([*kept[0], *times[first:last]], [*kept[1], *scripts[first:last]])
-        self._draws = self._arriving(steps, self._seed, at_ns)
+        # from seeds of its own: how much of the old was drawn ahead by now is a matter of time
+        due, chosen = self._seed.spawn(2)
+        self._choices = choices(self._weights, chosen)
+        self._draws = self._arriving(steps, due, at_ns)
         self._chunks = deque([kept] if kept[0] else [])
         self._feed = self._take_from_chunks()
         taken = self.taken

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import rehearse
 from rehearse.engines.postgres.connect import conninfo
 from rehearse.errors import EnvironmentFailure, InputError, SqlFileError
+from rehearse.model.spans import common
 from rehearse.model.target import Target
 from rehearse.model.workload import (
     STEADY,
@@ -237,6 +238,7 @@ class Driver:
             skipped=int((outcome == Outcome.SKIPPED).sum()),
             reconnects=int(words[:, Field.RECONNECTS].sum()),
             retries=int(retried.sum()),
+            pauses=common([worker.page.pauses() for worker in self._workers]),
         )
 
     def lag_ns(self, span: tuple[int, int]) -> NDArray[np.int64]:

@@ -45,9 +45,11 @@ class Field(IntEnum):
     RECONNECTS = 8
     CPU_NS = 9  # of the process, so far
     CPU_AT_ZERO_NS = 10  # of the process, when the traffic began
+    PAUSES = 11  # how many there are on the page
 
 
 _HEADER = 16
+_MOST_PAUSES = 512  # those that come later are not told: they excuse nothing
 _COUNTS = struct.Struct("@9q")
 
 
@@ -70,7 +72,10 @@ class Page:
         words = np.frombuffer(self._map, dtype=np.int64)
         self.words: memoryview[int] = memoryview(self._map)[: _HEADER * _WORD].cast("q")
         self.pids: NDArray[np.int64] = words[_HEADER : _HEADER + clients]
-        ring = words[_HEADER + clients :].reshape(_SLOTS, 2 + _BUCKETS)
+        ring = words[_HEADER + clients : _size(clients) // _WORD - 2 * _MOST_PAUSES].reshape(
+            _SLOTS, 2 + _BUCKETS
+        )
+        self._pauses: NDArray[np.int64] = words[-2 * _MOST_PAUSES :].reshape(_MOST_PAUSES, 2)
         self._slots: NDArray[np.int64] = ring[:, 0]
         self._finished: NDArray[np.int64] = ring[:, 1]
         self._histograms: NDArray[np.int64] = ring[:, 2:]
@@ -78,6 +83,17 @@ class Page:
     def show(self, *counts: int) -> None:
         """The fields from DUE to RECONNECTS, in their order."""
         _COUNTS.pack_into(self._map, 0, *counts)
+
+    def add_pause(self, start_ns: int, end_ns: int) -> None:
+        """A time in which the process wanted to run, and was not served."""
+        place = self.words[Field.PAUSES]
+        if place < _MOST_PAUSES:
+            self._pauses[place] = start_ns, end_ns
+            self.words[Field.PAUSES] = place + 1
+
+    def pauses(self) -> list[tuple[int, int]]:
+        """Those so far, in the order of time."""
+        return [(start, end) for start, end in self._pauses[: self.words[Field.PAUSES]].tolist()]
 
     def add_samples(self, now_ns: int, packed: memoryview[int]) -> None:
         """Count packed records among those of the slot that `now_ns` is in."""
@@ -117,4 +133,4 @@ def window_s() -> float:
 
 
 def _size(clients: int) -> int:
-    return (_HEADER + clients + _SLOTS * (2 + _BUCKETS)) * _WORD
+    return (_HEADER + clients + _SLOTS * (2 + _BUCKETS) + 2 * _MOST_PAUSES) * _WORD

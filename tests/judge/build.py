@@ -261,7 +261,7 @@ def migration(*statements: Statement, rolled_back: Sequence[int] = ()) -> Migrat
 
 def tables(production: int | None = PRODUCTION, rows: int = ROWS) -> tuple[TableFacts, ...]:
     return tuple(
-        TableFacts(relation, rows, rows * 100, rows * 30, production, touched=True)
+        TableFacts(relation, rows, rows * 100, rows * 30, production, touched=True, key=("id",))
         for relation in (ORDERS, CUSTOMERS, AUDIT)
     )
 

@@ -78,6 +78,11 @@ def test_a_rule_explains_itself(rule: Rule) -> None:
 def test_an_unknown_rule_is_told_with_the_nearest() -> None:
     with pytest.raises(InputError, match="rewrite-under-lock"):
         explain("rewrite-under-locks")
+    with pytest.raises(InputError, match="did you mean 'rewrite-under-lock'") as caught:
+        explain("rewrte")
+    assert "stall" not in str(caught.value)
+    with pytest.raises(InputError, match="there are: aborted, accepted-risk, "):
+        explain("xyz")
 
 
 RESET = "DROP SCHEMA public CASCADE; CREATE SCHEMA public;"

@@ -69,6 +69,10 @@ def told(
         "UPDATE orders SET status = $1 WHERE id = $2",
         'delete from only public."orders" where id = $1',
         "INSERT INTO orders (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET status = 'x'",
+        "UPDATE LOW_PRIORITY `orders` SET status = ? WHERE id = ?",
+        "DELETE FROM `shop`.`orders` WHERE id = ?",
+        "REPLACE INTO orders (id, status) VALUES (?, ?)",
+        "INSERT IGNORE INTO `orders` (id) VALUES (?) ON DUPLICATE KEY UPDATE status = 'x'",
     ],
 )
 def test_changes_between_copy_and_swap_are_unmeasured(writes: str) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from rehearse.acts.rollback import without_down
 from rehearse.judge.judge import judge
 from rehearse.model.migration import ColumnChange, Effects, MigrationRun, RelationChange, StatementOutcome
-from rehearse.model.record import RunRecord, Trial
+from rehearse.model.record import DatasetFacts, RunRecord, Trial
 from rehearse.model.relation import Relation
 from rehearse.model.trials import (
     Blow,
@@ -24,6 +25,7 @@ from rehearse.model.trials import (
     SchemaDifference,
     TableIntegrity,
     TrialKind,
+    TrialsSpec,
 )
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit, Verdict
 from tests.judge.build import (
@@ -256,3 +258,30 @@ def test_rows_that_were_written_meanwhile_and_are_not_there_are_lost() -> None:
     made = with_trial(record(run), missing_rows=(MissingRows(ORDERS, 1000, 990),))
     deleted = of("data-loss", made, integrity(lost=10))
     assert [f.subject for f in deleted] == ["orders"]
+
+
+def test_a_way_back_that_was_asked_for_and_is_not_there_is_missing() -> None:
+    made = record(migration(RENAME))
+    asked = without_down(TrialsSpec((TrialKind.ROLLBACK,), named=(TrialKind.ROLLBACK,)))
+    (missing,) = of("trial-missing", made, asked)
+    assert missing.severity is Severity.UNMEASURED
+    assert "give one, [migration] down" in missing.message
+    assert not of("rollback-incomplete", made, asked)
+    along = without_down(TrialsSpec(tuple(TrialKind)))
+    assert not of("trial-missing", made, along)
+    (note,) = of("rollback-incomplete", made, along)
+    assert note.severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(
+    ("precaution", "name"),
+    [
+        ('orders.("Silo Nr", sorte) is generated without duplicates', 'orders.("Silo Nr", sorte)'),
+        ('"My Table"."a ""b"" (c" holds no NULL', '"My Table"."a ""b"" (c"'),
+        ("orders.status holds no NULL", "orders.status"),
+    ],
+)
+def test_what_was_taken_for_granted_is_named_in_full(precaution: str, name: str) -> None:
+    made = replace(record(migration(RENAME)), dataset=DatasetFacts(1, 1, 0.1, 0.1, 42, (precaution,)))
+    (granted,) = [each for each in of("breaks-running-application", made) if precaution in each.message]
+    assert granted.subject == name

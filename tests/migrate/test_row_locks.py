@@ -8,7 +8,7 @@ import pytest
 
 from rehearse.engines.postgres.split import split
 from rehearse.migrate.rowlocks import rows_locked
-from rehearse.model.migration import Effects, MigrationRun, SqlFile, TransactionMode
+from rehearse.model.migration import Effects, MigrationRun, SqlFile, TableWork, TransactionMode
 from rehearse.model.relation import Relation
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def test_a_select_for_update_locks_the_rows_that_it_returns(mode: TransactionMod
         SELECT id FROM orders; SELECT id FROM orders FOR KEY SHARE; SELECT 'x' AS "for", id FROM orders;""",
         mode,
     )
-    few = () if run.statements[1].transaction == 0 else ((ORDERS, 1),)  # one transaction locks a table once
-    assert locked(run)[:2] == [((ORDERS, 2000),), few]
+    assert locked(run)[:2] == [((ORDERS, 2000),), ((ORDERS, 1),)]
     assert (ORDERS, 1500) in locked(run)[2]
     assert locked(run)[3:] == [(), (), ()]
 
@@ -40,7 +39,7 @@ def test_a_select_for_update_locks_the_rows_that_it_returns(mode: TransactionMod
     [
         ("DO $$ BEGIN PERFORM id FROM orders FOR UPDATE; END $$", 2000),
         ("SELECT count(*) FROM (SELECT id FROM orders FOR SHARE) s", 2000),
-        ("WITH all_of_them AS (SELECT id FROM orders FOR UPDATE) SELECT 1 FROM all_of_them LIMIT 1", None),
+        ("WITH all_of_them AS (SELECT id FROM orders FOR UPDATE) SELECT 1 FROM all_of_them LIMIT 1", 1),
         ("DO $$ BEGIN PERFORM id FROM orders WHERE amount = 7 FOR UPDATE; END $$", 500),
         ("DO $$ BEGIN PERFORM id FROM orders; END $$", None),
     ],
@@ -57,6 +56,33 @@ def test_inside_it_locks_no_more_than_it_read_and_wrote_log_for(
         assert found.get(ORDERS, 0) <= (most or 0)
 
 
+def test_the_second_one_of_a_transaction_counts_as_well(migrate: Migrate) -> None:
+    run = migrate(
+        """BEGIN; SELECT id FROM orders WHERE id = 7 FOR UPDATE;
+        SET LOCAL enable_seqscan = off; SELECT id FROM orders WHERE id <= 1500 FOR UPDATE;
+        SELECT id FROM orders WHERE id <= 1500; COMMIT;"""
+    )
+    found = dict(zip([s.text for s in run.statements], locked(run), strict=True))
+    assert [found[s.text] for s in run.statements if s.command == "SELECT"] == [
+        ((ORDERS, 1),),
+        ((ORDERS, 1500),),
+        (),
+    ]
+
+
+FUNCTIONS = """
+CREATE FUNCTION inner_one() RETURNS bigint LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM id FROM orders FOR UPDATE; RETURN 1; END $$;
+CREATE FUNCTION "Outer"() RETURNS bigint LANGUAGE sql AS $$ SELECT inner_one() $$;
+CREATE FUNCTION harmless() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM orders $$;
+"""
+
+
+def test_rows_that_a_called_function_locks_are_counted(migrate: Migrate) -> None:
+    calls = ('SELECT "Outer"()', "DO $$ BEGIN PERFORM inner_one(); END $$", "SELECT harmless()")
+    assert locked(migrate(";".join(calls), setup=FUNCTIONS)) == [((ORDERS, 2000),), ((ORDERS, 2000),), ()]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -68,3 +94,26 @@ def test_inside_it_locks_no_more_than_it_read_and_wrote_log_for(
 def test_other_statements_lock_no_rows(text: str) -> None:
     (statement,) = split(SqlFile("up.sql", text))
     assert rows_locked(statement, "", Effects()) == ()
+
+
+def test_rows_that_were_fetched_piece_by_piece_are_not_none() -> None:
+    """The server says how many there were only of what is fetched at once."""
+    (statement,) = split(SqlFile("up.sql", "SELECT id FROM orders FOR UPDATE"))
+    work = TableWork(ORDERS, 2000, 1 << 20)
+    assert rows_locked(statement, "", Effects(scanned=(work,))) == ((ORDERS, 2000),)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("UPDATE orders SET x = 1 WHERE id IN (SELECT id FROM orders LIMIT 60 FOR UPDATE SKIP LOCKED)", 60),
+        ("WITH b AS (SELECT id FROM orders LIMIT 50 FOR UPDATE) DELETE FROM orders USING b WHERE true", 50),
+        ("UPDATE orders SET x = 1 WHERE id IN (SELECT id FROM orders FOR UPDATE)", 2000),
+        ("UPDATE orders o SET x = (SELECT 1 FROM orders p WHERE p.id = o.id LIMIT 1 FOR UPDATE)", 2000),
+    ],
+)
+def test_a_batch_locks_no_more_than_its_limit(text: str, rows: int) -> None:
+    (statement,) = split(SqlFile("up.sql", text))
+    work = TableWork(ORDERS, 2000, 1 << 20)
+    found = rows_locked(statement, "UPDATE 60", Effects(scanned=(work,), wal_bytes=1 << 20))
+    assert found == ((ORDERS, rows),)

@@ -12,6 +12,7 @@ from rehearse.engines.postgres.messages import Message, Messages, values_of
 from rehearse.errors import ScenarioError
 from rehearse.migrate.reading import statements_of, work_of
 from rehearse.migrate.tool import Address, Mask, environment, require_tool
+from rehearse.migrate.toolbook import shown
 from rehearse.model.migration import SqlFile, ToolSpec
 
 ADDRESS = Address("127.0.0.1", 5433, "me", "p/ss word", "shop", "rehearse-migration")
@@ -98,6 +99,10 @@ def test_a_query_is_told_apart_as_the_server_does_or_not_at_all(
         ("DROP SUBSCRIPTION s", b"I", "alone"),
         ("DO $$BEGIN CALL p(); END$$", b"I", "alone"),
         ("DO $$BEGIN PERFORM 1; END$$", b"I", "probed"),
+        ("DO 'BEGIN UPDATE a SET b = 1; COMMIT; END'", b"I", "alone"),
+        ("DO 'BEGIN PERFORM 1; END'", b"I", "probed"),
+        ("LOCK TABLE a", b"I", ""),
+        ("LOCK TABLE a", b"T", "probed"),
         ("SET lock_timeout = 1", b"T", "quiet"),
         ("COMMIT", b"T", "quiet"),
         ("COPY a FROM STDIN", b"T", ""),
@@ -122,3 +127,9 @@ def test_messages_come_out_as_they_went_in(pairs: list[tuple[bytes, bytes]], siz
 
 def test_a_row_is_read() -> None:
     assert values_of(b"\0\2\0\0\0\1a\xff\xff\xff\xff") == ("a", None)
+
+
+def test_secrets_in_statements_are_not_kept() -> None:
+    text = "CREATE SUBSCRIPTION s CONNECTION 'host=h password=hidden' PUBLICATION p"
+    assert shown(text) == "CREATE SUBSCRIPTION s CONNECTION '***' PUBLICATION p"
+    assert shown("ALTER ROLE a PASSWORD 'hi''dden'") == "ALTER ROLE a PASSWORD '***'"

@@ -18,6 +18,7 @@ from rehearse.engines.postgres.connect import connect
 from rehearse.errors import ScenarioError
 from rehearse.migrate.command import refuse_idle
 from rehearse.migrate.run import run_migration
+from rehearse.migrate.telling import telling_line
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     MigrationRun,
@@ -277,6 +278,42 @@ def test_a_tool_that_fails_by_itself(tool: RunTool) -> None:
     assert run.failed is not None
     assert run.failed.message == "the tool ended with exit status 1: no such revision"
     assert run.failed.effects is not None
+
+
+def test_a_revision_that_is_not_there_is_named_and_no_statement_is_blamed(
+    tool: RunTool, tmp_path: Path
+) -> None:
+    alembic_project(tmp_path, NAIVE)
+    run = tool("", sys.executable, "-m", "alembic", "upgrade", "zzz")
+
+    assert run.failed is not None
+    assert run.failed.is_command
+    assert run.failed.whereabouts == f"after its {run.failed.index} statements"
+    assert "Can't locate revision identified by 'zzz'" in (run.failed.message or "")
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (("starting", "no such revision"), "no such revision"),
+        (
+            (
+                'File "x.py", line 3, in f',
+                'sqlalchemy.exc.ProgrammingError: (psycopg.errors.DuplicateColumn) column "a" is there',
+                "  ^",
+                "[SQL: ALTER TABLE t",
+                "ADD COLUMN a int]",
+                "(Background on this error at: https://sqlalche.me/e/20/f405)",
+            ),
+            'sqlalchemy.exc.ProgrammingError: (psycopg.errors.DuplicateColumn) column "a" is there',
+        ),
+        (("FAILED: nothing found", "(Background on this error at: x)"), "FAILED: nothing found"),
+        (("(Background on this error at: x)",), ""),
+        ((), ""),
+    ],
+)
+def test_the_line_that_says_why_a_tool_failed(output: tuple[str, ...], told: str) -> None:
+    assert telling_line(output) == told
 
 
 def test_a_tool_that_is_broken_off_is_ended_with_all_it_has_started(tool: RunTool, tmp_path: Path) -> None:

@@ -17,19 +17,41 @@ with create_engine(os.environ["SQLALCHEMY_URL"], poolclass=pool.NullPool).connec
     with context.begin_transaction():
         context.run_migrations()
 """
-REVISION = """
+LEDGER = """
+CREATE TABLE alembic_version (
+    version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+"""
+APPLIED = """
+revision, down_revision = "a1", None
+def upgrade():
+    raise RuntimeError("this was applied long ago")
+"""
+NAIVE = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "a1", None
+revision, down_revision = "b2", "a1"
 def upgrade():
     op.add_column("loans", sa.Column("token", sa.Uuid(), server_default=sa.text("gen_random_uuid()")))
     op.execute("SELECT pg_sleep(1.3) FROM loans LIMIT 1")
+    op.execute("DELETE FROM loan_events WHERE loan_id < 100")
+def downgrade():
+    op.drop_column("loans", "token")
+"""
+SAFE = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "b2", "a1"
+def upgrade():
+    op.execute("SET lock_timeout = '900ms'")
+    op.add_column("loans", sa.Column("token", sa.Uuid()))
 def downgrade():
     op.drop_column("loans", "token")
 """
 SCENARIO = """
 [dataset]
 schema = "schema.sql"
+load = ["alembic_version.sql"]
 rows = {{ members = "1k", loans = "20k", branches = 50, loan_events = "2k" }}
 
 [workload]
@@ -41,27 +63,32 @@ recovery = "1s"
 
 [migration]
 command = ["{python}", "-m", "alembic", "upgrade", "head"]
-down_command = ["{python}", "-m", "alembic", "downgrade", "base"]
+down_command = ["{python}", "-m", "alembic", "downgrade", "-1"]
 env = {{ SQLALCHEMY_URL = "{url}", API_TOKEN = "hush-hush-hush" }}
 cwd = "project"
+
+[gates]
+"blocking.projected" = "<= 30s"
 
 [production]
 rows = "200M"
 
 [trials]
-run = ["traffic", "rollback"]
+run = ["traffic", "integrity", "rollback"]
 """
 URL = "postgresql+psycopg://${PGUSER}:${PGPASSWORD}@${PGHOST}:${PGPORT}/${PGDATABASE}"
 
 
-def project(folder: Path) -> Path:
-    """A scenario, and the Alembic project beside it."""
+def project(folder: Path, revision: str = NAIVE) -> Path:
+    """A scenario, and the Alembic project beside it, whose second revision is to be rehearsed."""
     versions = folder / "project" / "versions"
     versions.mkdir(parents=True)
-    (folder / "schema.sql").write_text((LIBRARY / "schema.sql").read_text())
+    (folder / "schema.sql").write_text((LIBRARY / "schema.sql").read_text() + LEDGER)
+    (folder / "alembic_version.sql").write_text("INSERT INTO alembic_version VALUES ('a1');")
     (folder / "project" / "alembic.ini").write_text("[alembic]\nscript_location = .\n")
     (folder / "project" / "env.py").write_text(ENV)
-    (versions / "a1_token.py").write_text(REVISION)
+    (versions / "a1_begin.py").write_text(APPLIED)
+    (versions / "b2_token.py").write_text(revision)
     scenario = folder / "case.toml"
     scenario.write_text(SCENARIO.format(python=sys.executable, url=URL))
     return scenario
@@ -78,9 +105,10 @@ def test_a_rewrite_by_alembic_is_a_no_go_that_names_all(tmp_path: Path) -> None:
     evidence = " ".join(run.finding("stall")["evidence"])
     assert "on loans, blocked by the migration" in evidence
     assert "migration-failed" not in run.rules("failure")
-    # what Alembic made for itself is no part of the way back
-    assert "rollback-incomplete" not in {f["rule"] for f in run.document["findings"]}
-    traffic, rollback = run.document["trials"]
+    # the statement that did it, and not one that asks the tool's own table
+    assert run.finding("data-loss")["statement"].startswith("DELETE FROM loan_events")
+    assert "alembic_version" not in {f["subject"] for f in run.document["findings"]}
+    traffic, _, rollback = run.document["trials"]
     assert traffic["tool"]["exit_status"] == 0
     assert traffic["failed_statement"] is None
     assert rollback["kind"] == "rollback"
@@ -90,6 +118,25 @@ def test_a_rewrite_by_alembic_is_a_no_go_that_names_all(tmp_path: Path) -> None:
     record = json.loads((run.folder / "run.json").read_text())
     kept = record["scenario"]["migration"]["up"][0]["tool"]["env"]
     assert [value for _, value in kept] == ["***", "***"]
+
+
+def test_a_safe_change_by_alembic_meets_no_objection(tmp_path: Path) -> None:
+    done = command("run", project(tmp_path, SAFE), "--json", "--out", tmp_path / "reports", cwd=tmp_path)
+    run = read_run(done)
+
+    assert "alembic_version" not in str([(f["subject"], f["message"]) for f in run.document["findings"]])
+    assert not run.rules("failure") - {"stall", "latency", "errors"}  # which a busy machine may bring about
+    assert "workload-missed-table" not in run.rules("unmeasured")
+    projected = next(g for g in run.document["gates"] if g["gate"].startswith("blocking.projected"))
+    assert projected["status"] == "passed"
+    record = json.loads((run.folder / "run.json").read_text())
+    (ledger,) = [t for t in record["tables"] if t["relation"]["name"] == "alembic_version"]
+    assert (ledger["rows"], ledger["production_rows"], ledger["touched"], ledger["ledger"]) == (
+        *(1, 1),
+        *(False, True),
+    )
+    assert not [s for s in record["scripts"] if "alembic_version" in " ".join(s["statements"])]
+    assert "trying the migration on an empty copy" in done.stderr
 
 
 def test_a_tool_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rehearse.judge.judge import judge
 from rehearse.model.migration import SqlFile
 from rehearse.model.record import SCHEMA_VERSION, RunRecord, Stage, Trial
 from rehearse.model.scenario import DatabaseSpec, DatasetSpec, MigrationSpec, RowCounts, Scenario
-from rehearse.model.trials import Blow, Difference, TrialKind, TrialsSpec
+from rehearse.model.trials import Blow, Difference, Loosened, Loosening, TrialKind, TrialsSpec
 from rehearse.model.verdict import Finding, Severity
 from rehearse.provision import Server, provision
 
@@ -79,7 +79,7 @@ class Rehearsing:
             trials=(trial,),
         )
         rules = ("data-loss", "value-changed", "rollback-incomplete", "not-restartable", "invalid-index-left",
-                 "trial-missing", "constraint-not-validated")  # fmt: skip
+                 "trial-missing", "constraint-not-validated", "enforcement-lost")  # fmt: skip
         return Made(trial, tuple(f for f in judge(record, None).findings if f.rule in rules))
 
 
@@ -136,8 +136,12 @@ def test_a_backfill_of_a_new_column_changes_nothing(rehearsing: Rehearsing) -> N
     made = rehearsing.make(
         TrialKind.INTEGRITY,
         "ALTER TABLE orders ADD COLUMN cents bigint; UPDATE orders SET cents = amount * 100;"
-        "ALTER TABLE orders ADD CHECK (cents >= 0) NOT VALID;",
+        "ALTER TABLE orders ADD CHECK (cents >= 0) NOT VALID;"
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 5000', current_database()); END $$;",
     )
+    facts = made.trial.integrity
+    assert facts is not None
+    assert facts.loosened == (Loosened(Loosening.SETTING, "work_mem"),)
     assert [f.rule for f in made.findings] == ["constraint-not-validated"]
     assert made.severity("constraint-not-validated") is Severity.NOTE
 

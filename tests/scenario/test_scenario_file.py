@@ -183,6 +183,11 @@ duration = "1s"
         ("[gates]\nstall.max = '<= 1s'", 'put the metric in quotes: "stall.max"'),
         ("[gates]\n'stall.max' = 1", '`gates."stall.max"` must be a condition in quotes; such as "<= 1s"'),
         ("[[adversaries]]\nkind = 'longreader'\ntable = 't'\nduration = '1s'", "did you mean `long-reader`?"),
+        (
+            "[adversaries]\nkind = 'vacuum'",
+            "`adversaries` must be a list of tables, not a table; write [[adversaries]]",
+        ),
+        ("[workload]\nscripts = { a = 1 }", "`workload.scripts` must be a list, not a table"),
         ("[[adversaries]]\nkind = 'snapshot'\nduration = '1s'", "missing key `adversaries[0].table`"),
         ("a = = 1", "shop.toml:5: not valid TOML"),
         ("[dataset]\nseed = 1", "shop.toml:5: not valid TOML: cannot declare [dataset] twice"),
@@ -232,6 +237,15 @@ def test_a_file_that_is_no_sql_text_is_named_with_its_key(content: bytes, what: 
 
     assert message.startswith("shop.toml:4: `migration.up` names `up.sql`, ")
     assert what in message
+
+
+def test_a_file_is_like_another_by_its_name_not_by_its_ending() -> None:
+    Path("g_e.sql").write_text("SELECT 1;")
+    Path("upgrade.txt").write_text("")
+    Path("upgrade.sql").write_text("SELECT 1;")
+    assert "did you mean" not in refusal(REQUIRED.replace("up.sql", "nope.sql"))
+    assert "did you mean `upgrade.sql`?" in refusal(REQUIRED.replace("up.sql", "upgrad.sql"))
+    assert "did you mean `schema.sql`?" in refusal(REQUIRED.replace("schema.sql", "shema.slq"))
 
 
 def test_a_folder_is_not_a_file() -> None:

@@ -52,6 +52,15 @@ def test_what_is_named_is_made_and_nothing_else() -> None:
     assert by_flag("rollback").beyond_traffic(has_down=False) == (TrialKind.ROLLBACK,)
 
 
+def test_what_was_asked_for_by_name_has_to_be_possible() -> None:
+    asked = (by_flag("rollback"), by_file('[trials]\nrun = ["all", "rollback"]'))
+    for spec in (*asked, by_file("[trials]\nrollback_traffic = true")):
+        assert spec.must(TrialKind.ROLLBACK)
+        assert TrialKind.ROLLBACK in spec.beyond_traffic(has_down=False)
+    for spec in (by_flag(None), by_flag("all"), by_flag("integrity")):
+        assert not spec.must(TrialKind.ROLLBACK)
+
+
 def test_all_is_every_kind() -> None:
     assert by_flag("all").beyond_traffic(has_down=False) == BEYOND
     assert by_file('[trials]\nrun = "all"').beyond_traffic(has_down=False) == BEYOND

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rehearse.engines.postgres.frames import prepared
-from rehearse.model.workload import Pool, ScriptSource
+from rehearse.model.workload import Pool, RateStep, ScriptSource
 from rehearse.workload.agenda import Agenda
 from rehearse.workload.bulk import Blocks
 from rehearse.workload.pools import Pools
@@ -59,3 +59,19 @@ def test_the_same_arrivals_are_due_whenever_they_were_drawn(rate: float | None) 
             agenda.take()
         due.append(taken)
     assert due[0] == due[1] == due[2]
+
+
+def test_what_is_due_after_a_change_does_not_hang_on_what_was_drawn_before() -> None:
+    due = []
+    for ahead in (False, True):
+        agenda = Agenda(1000.0, [1, 2], np.random.SeedSequence(3))
+        agenda.start(0)
+        if ahead:
+            agenda.draw_ahead()
+        agenda.change(10**8, (RateStep(500.0),))
+        taken = []
+        for _ in range(2 * CHUNK):
+            taken.append((agenda.due_ns, agenda.script))
+            agenda.take()
+        due.append(taken)
+    assert due[0] == due[1]

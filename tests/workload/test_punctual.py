@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 
 import pytest
@@ -29,8 +30,13 @@ def test_the_collector_rests_meanwhile_and_goes_on_afterwards() -> None:
 def test_the_scheduling_is_as_before() -> None:
     before = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
     with punctual():
-        assert os.sched_getscheduler(0) in {os.SCHED_RR, before[0]}
+        assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in {os.SCHED_RR, before[0]}
+        asks = "import os; print(os.sched_getscheduler(0))"
+        child = subprocess.run([sys.executable, "-c", asks], capture_output=True, check=True, text=True)
+        assert child.stdout.split()[0] in {str(os.SCHED_OTHER), str(before[0])}
     assert (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) == before
+    with punctual(served_first=False):
+        assert (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) == before
 
 
 @linux_only

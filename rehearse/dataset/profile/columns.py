@@ -19,7 +19,15 @@ from rehearse.dataset.kinds import TEXTS, UnsupportedTypeError, Wanted, flattene
 from rehearse.dataset.lattices import INTEGERS, LATTICES, lattice
 from rehearse.dataset.needs import ColumnNeed
 from rehearse.dataset.profile.pieces import Pieces, numbers_of, values_for
-from rehearse.dataset.profile.shapes import Arrays, Countable, Ordinals, Profiled, stretched
+from rehearse.dataset.profile.shapes import (
+    Apiece,
+    Arrays,
+    Countable,
+    Ordinals,
+    Profiled,
+    Stretched,
+    stretched,
+)
 from rehearse.dataset.profile.texts import Documents, Spread, Words
 from rehearse.dataset.values import Lattice, Values
 from rehearse.dataset.vocabulary import kind_for
@@ -29,10 +37,13 @@ from rehearse.model.schema import DataType, TypeKind
 IN_ORDER = 0.995
 """A correlation from which on rows are taken to lie in the order of the column."""
 
+_MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 _FLOATING = frozenset({"float4", "float8"})
 _DOCUMENTS = frozenset({"json", "jsonb", "bytea"})
 _ENDLESS = 1 << 60
 _MANY = 100  # so many times more values than rows: hardly one comes twice
+_SAME = 0.005  # how far the fraction of distinct values may be off that of all rows
+_HEAD = 3  # characters before its number that tell where in the alphabet a text stands
 _EVEN = 101  # bounds of a range without a shape
 _LEAST_TOAST = 0.05  # of the table's size: less than that is the rare long value
 _BARE = re.compile(r"(text|character varying|jsonb?|bytea)\b(?!.*\[)")
@@ -44,12 +55,13 @@ Made: TypeAlias = "tuple[ColumnGenerator | None, Pieces | None]"
 
 @dataclass(frozen=True, slots=True)
 class ColumnMaker:
-    """One column of a table that is to have `count` rows."""
+    """One column of a table that is to have `count` rows; `leads`: others are to come after its values."""
 
     table: TableProfile
     column: ColumnProfile
     need: ColumnNeed
     count: int
+    leads: bool = False
 
     @property
     def _base(self) -> tuple[DataType, Facts]:
@@ -63,6 +75,9 @@ class ColumnMaker:
     def generator(self) -> Made:
         """What to draw the column's values from; None if that is best left to its type and name."""
         base, facts = self._base
+        apiece = self._apiece()
+        if apiece is not None:
+            return Apiece(apiece), None
         if base.kind is TypeKind.ENUM or base.name == "bool" or facts.one_of is not None:
             return _labels(self.column, base.labels or ("false", "true"), facts, self._filled)
         if base.name in LATTICES:
@@ -73,22 +88,53 @@ class ColumnMaker:
 
     def countable(self) -> Values | None:
         """Different values for a key by itself that are spread, or as long, as the profile's."""
-        base, facts = self._base
-        column = self.column
-        known = column.correlation is not None and column.correlation <= IN_ORDER
-        order = column.correlation if known and column.correlation is not None else 1.0
+        base = self._base[0]
         if base.name in INTEGERS:
-            whole = lattice(base, facts, self.need.name, exact=True, rows=_ENDLESS)
-            knots = tuple(int(number) for number in numbers_of(column.quantiles, base.name))
-            return stretched(whole, knots, self.count, order)
-        plain = not facts.regexes and not facts.likes and facts.one_of is None
-        if base.name in TEXTS and plain and column.lengths:
-            size = _MANY * max(1, self.count)
-            made = self._made(size)
-            if isinstance(made, Words) and (base.length is None or base.length > len(str(size))):
-                # what is asked of values that are counted is `size` and `at`, which these have
-                return cast("Values", Spread(made, max(1, self.count), order))
+            return self._stretched()
+        if base.name in TEXTS:
+            return self._spread(_MANY * max(1, self.count))
         return None
+
+    def _apiece(self) -> Values | None:
+        """Different values for a column that has no two alike, though no key says so: where draws would often
+        meet, or short texts leave no room for the numbers of so many that they do not.
+        """
+        column, base = self.column, self._base[0]
+        alike = column.common or not column.distinct or abs(column.distinct + self._filled) > _SAME
+        if alike or self.leads:
+            return None
+        if base.name in TEXTS:
+            size = _MANY * max(1, self.count)
+            short = min(column.lengths, default=0) < len(str(size)) + _HEAD
+            return self._spread(max(1, self.count) if short else size)
+        made = self._stretched() if base.name in INTEGERS | _MOMENTS else None
+        knots = numbers_of(column.quantiles, base.name)
+        if made is None or not self.count <= knots[-1] - knots[0] + 1 < _MANY * self.count:
+            return None
+        # more rows than production's range has room for lie in it as they may
+        return made if made.knots[-1] <= knots[-1] + self.count / _MANY + 1 else None
+
+    @property
+    def _order(self) -> float:
+        """The correlation with the order on disk, which is that of the rows where it is not known."""
+        correlation = self.column.correlation
+        return 1.0 if correlation is None or correlation > IN_ORDER else correlation
+
+    def _stretched(self) -> Stretched | None:
+        base, facts = self._base
+        whole = lattice(base, facts, self.need.name, exact=True, rows=_ENDLESS)
+        knots = tuple(int(number) for number in numbers_of(self.column.quantiles, base.name))
+        return stretched(whole, knots, self.count, self._order)
+
+    def _spread(self, size: int) -> Values | None:
+        base, facts = self._base
+        if facts.regexes or facts.likes or facts.one_of is not None or not self.column.lengths:
+            return None
+        made = self._made(size)
+        if not isinstance(made, Words) or (base.length is not None and base.length <= len(str(size))):
+            return None
+        # what is asked of values that are counted is `size` and `at`, which these have
+        return cast("Values", Spread(made, max(1, self.count), self._order))
 
     def _numbers(self) -> Made:
         column, need, filled = self.column, self.need, self._filled

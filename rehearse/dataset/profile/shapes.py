@@ -14,7 +14,7 @@ from rehearse.dataset.bits import Rows, fractions, key_of
 from rehearse.dataset.generators import Places
 from rehearse.dataset.profile.pieces import Numbers, Pieces
 from rehearse.dataset.profile.ties import reordered
-from rehearse.dataset.values import Lattice, Raw
+from rehearse.dataset.values import Lattice, Raw, Values
 
 _POOL = 8192
 
@@ -81,6 +81,23 @@ class Ordinals:
         nearest = np.minimum(np.searchsorted(places, numbers), len(places) - 1)
         instead = _series(tuple(text for _, text in self.exceptions)).gather(nearest)
         return instead.zip_with(pl.Series(places[nearest] == numbers), made)
+
+
+@dataclass(frozen=True)
+class Apiece:
+    """A value of its own for each row, wherever that has its place; from the start again after the last."""
+
+    values: Values
+
+    @property
+    def distinct(self) -> int | None:
+        """How many different values there are."""
+        return self.values.size
+
+    def draw(self, rows: Rows, places: Places) -> pl.Series:
+        """The value of each row's number."""
+        del places
+        return self.values.at(rows % np.uint64(self.values.size))
 
 
 @dataclass(frozen=True)

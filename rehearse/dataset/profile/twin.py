@@ -138,7 +138,9 @@ class _Table:
         return Given(generator, self._placing(column, pieces), nulls)
 
     def _maker(self, column: ColumnProfile, need: ColumnNeed) -> ColumnMaker:
-        return ColumnMaker(self.table, column, need, self._count)
+        ordered = {name for order in self.need.orders for name in (order.low, order.high)}
+        leads = column.name in ordered | {pair.left for pair in self.need.differing}
+        return ColumnMaker(self.table, column, need, self._count, leads)
 
     def _placing(self, column: ColumnProfile, pieces: Pieces | None) -> Placing:
         """A partition key is in the order of the partitions, however its rows come."""

@@ -64,7 +64,9 @@ _STATE = """
 SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint,
        count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE wait_event_type = 'Lock'),
        (SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn))::bigint
-          FROM pg_get_replication_slots())
+          FROM pg_get_replication_slots()),
+       pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint,
+       count(*) FILTER (WHERE lower(wait_event) IN ('walsync', 'walwrite'))
   FROM pg_stat_get_activity(NULL)
  WHERE datid = %(database)s AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
@@ -142,13 +144,16 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class ServerState:
     """Write-ahead log written since the cluster was made, sessions at work and sessions that wait, and the
-    log kept for replication slots (None: there is no slot that keeps any).
+    log kept for replication slots (None: there is no slot that keeps any). `flushed_bytes` of the log were on
+    disk, and `flushing_sessions` waited for more of it to be written or flushed.
     """
 
     wal_position_bytes: int
     active_sessions: int
     blocked_sessions: int
     retained_bytes: int | None = None
+    flushed_bytes: int | None = None
+    flushing_sessions: int = 0
 
 
 class _Lock(NamedTuple):

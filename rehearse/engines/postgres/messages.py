@@ -56,11 +56,13 @@ def query(text: bytes) -> bytes:
 
 
 def asked(name: bytes, text: bytes) -> bytes:
-    """`text` parsed, executed and forgotten by the extended protocol, without a Sync. It has five answers:
-    ParseComplete, BindComplete, the rows with CommandComplete, and twice CloseComplete.
+    """`text` parsed, executed and forgotten by the extended protocol, without a Sync. It has six answers:
+    CloseComplete, ParseComplete, BindComplete, the rows with CommandComplete, and twice CloseComplete. The
+    first makes room where one before it was refused halfway.
     """
     return b"".join(
         [
+            Message(b"C", b"S" + name + b"\0").data,
             Message(b"P", name + b"\0" + text + b"\0\0\0").data,
             Message(b"B", name + b"\0" + name + b"\0" + bytes(6)).data,
             Message(b"E", name + bytes(5)).data,
@@ -68,6 +70,11 @@ def asked(name: bytes, text: bytes) -> bytes:
             Message(b"C", b"S" + name + b"\0").data,
         ]
     )
+
+
+def sync() -> bytes:
+    """The end of a command of the extended protocol."""
+    return Message(b"S", b"").data
 
 
 def refusal(sqlstate: str, text: str) -> bytes:

@@ -40,6 +40,9 @@ SET LOCAL statement_timeout = '{_TIMEOUT_S}s'; SET LOCAL lock_timeout = '10s';
 SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off
 """.encode()
 _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+_WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+# An INSERT with one of these may find nothing to write.
+_DEPENDING = frozenset({"SELECT", "CONFLICT", "TABLE"})
 _EXPLAINED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH", "TABLE"})
 _COUNTS = b"""
 SELECT c.oid, n.nspname, c.relname, tn.nspname, t.relname,
@@ -95,6 +98,17 @@ class _Tally:
     plan: tuple[str, ...] = ()
     plan_blocks: int = -1
     refusals: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    command: str = ""
+    given: bool = False
+    written: list[int] = field(default_factory=list)
+
+    def write(self, text: str, status: bytes | None) -> None:
+        """Take down the command tag of `text`, if it is of one that writes: `INSERT 0 1`, `UPDATE 3`."""
+        command, *_, rows = (status or b"").decode().split() or [""]
+        if command in _WRITES and rows.isdecimal():
+            self.command = command
+            self.given = command == "INSERT" and _DEPENDING.isdisjoint(words(text))
+            self.written.append(int(rows))
 
     def count(self, before: _Counts, after: _Counts) -> int:
         """Add what was read between the two; its blocks."""
@@ -124,6 +138,9 @@ class _Tally:
             indexes=tuple(sorted(self.indexes)),
             plan=self.plan,
             refusals=tuple(Refused(*key, times) for key, times in sorted(self.refusals.items())),
+            command=self.command,
+            given=self.given,
+            written=tuple(self.written),
         )
 
 
@@ -189,16 +206,17 @@ class _Player:
             self._refused(tally, failure)
             return None
         self._read(tally, result if explained else None)
-        if not statement.wants_rows:
+        if not statement.wants_rows and not _writes(statement.text):
             return None
-        if explained:  # its rows are wanted as well, and it must not have been done twice
+        if explained:  # its rows or its command tag are wanted as well, and it must not have been done twice
             self._do(b"ROLLBACK TO play")
             result, failure = self._send(statement, "")
             if failure is not None:
                 self._refused(tally, failure)
                 return None
             self._counts = self._read_counts()
-        return [wire.rows_of(result)]
+            tally.write(statement.text, result.command_status)
+        return [wire.rows_of(result)] if statement.wants_rows else None
 
     def _send(self, statement: Execute, prefix: str) -> tuple[PGresult, Failure | None]:
         """With parameters; where that is refused as a mistake, as the simple protocol sends it, which tells
@@ -222,11 +240,12 @@ class _Player:
         blocks = tally.count(before, self._counts)
         if explained is None:
             return
-        document = json.loads((explained.get_value(0, 0) or b"[{}]").decode())[0]
-        times = (document.get("Planning Time", 0.0), document.get("Execution Time", 0.0))
+        documents = _documents(explained)
+        times = (one.get(key, 0.0) for one in documents for key in ("Planning Time", "Execution Time"))
         tally.seconds.append(sum(times) / 1000)
         if blocks > tally.plan_blocks:
-            tally.plan, tally.plan_blocks = plan_lines(document), blocks
+            tally.plan = tuple(line for one in documents for line in plan_lines(one))
+            tally.plan_blocks = blocks
 
     def _finish(self) -> None:
         """What else the transaction would do at its COMMIT."""
@@ -270,3 +289,15 @@ class _Player:
 def _is_explained(text: str) -> bool:
     """Whether EXPLAIN takes the statement."""
     return next(iter(words(text)), "") in _EXPLAINED
+
+
+def _writes(text: str) -> bool:
+    """Whether the statement's command tag may say how many rows it wrote."""
+    first, *others = [*words(text)] or [""]
+    return first in _WRITES or (first == "WITH" and not _WRITES.isdisjoint(others))
+
+
+def _documents(explained: PGresult) -> list[dict[str, Any]]:
+    """The plans of one statement: none or several where rules rewrite it, and a bare word for a NOTIFY."""
+    found = json.loads((explained.get_value(0, 0) or b"[]").decode())
+    return [one for one in found if isinstance(one, dict)]

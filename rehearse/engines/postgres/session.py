@@ -122,6 +122,46 @@ class Session:
         ended_ns = time.monotonic_ns()
         return Reply(tuple(answers), tuple(tags), ended_ns, failure, self._cancelled, self.lost)
 
+    def query_with(self, text: str, question: str, *, deadline_ns: int | None = None) -> Reply:
+        """Sends the one statement `text`, and `question` right behind it, in one pipeline of the extended
+        protocol: a statement that ends transactions may do so as by hand, and the server is not idle in
+        between.
+        """
+        self._deadline_ns = deadline_ns
+        self._cancelled = False
+        answers: list[tuple[tuple[str | None, ...], ...]] = []
+        tags: list[str] = []
+        failure: Failure | None = None
+        try:
+            self._pgconn.enter_pipeline_mode()
+            for each in (text, question):
+                self._pgconn.send_query_params(self._encode(each), None)
+            self._pgconn.pipeline_sync()
+            self._flush()
+            for result in self._pipelined():
+                if result.status in _BAD:
+                    failure = self._failure(result)
+                elif result.status != ExecStatus.PIPELINE_ABORTED:
+                    answers.append(self._rows(result))
+                    tags.append((result.command_status or b"").decode())
+            self._pgconn.exit_pipeline_mode()
+        except (_LostError, psycopg.OperationalError):
+            self._pgconn.finish()
+            failure = failure or Failure(None, "")
+        ended_ns = time.monotonic_ns()
+        return Reply(tuple(answers), tuple(tags), ended_ns, failure, self._cancelled, self.lost)
+
+    def _pipelined(self) -> Iterator[PGresult]:
+        """Up to the end of the pipeline; the results of each of its statements end with a None."""
+        while True:
+            result = self._next_result()
+            if result is None and self.lost:
+                raise _LostError
+            if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
+                return
+            if result is not None:
+                yield result
+
     def _results(self, feeds: Iterator[str]) -> Iterator[PGresult]:
         while (result := self._next_result()) is not None:
             if result.status == ExecStatus.COPY_IN:

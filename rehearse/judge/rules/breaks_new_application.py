@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rehearse.judge import wording
-from rehearse.judge.compatibility import Clash, clashes, texts
+from rehearse.judge.compatibility import Clash, clashes, texts, vanished
 from rehearse.judge.facts import Facts
 from rehearse.judge.refusals import Refusal
 from rehearse.judge.rules.breaks_running_application import failing_text, is_breach, meaning_of
@@ -30,7 +30,8 @@ def _check(facts: Facts) -> Iterable[Finding]:
     if facts.traffic is not None and facts.run is not None and facts.run.failed is None:
         yield from _untried(facts.traffic, sorted(new))
     for clash in clashes(facts, Version.NEW, SchemaVersion.NEW):
-        yield _quiet(facts, clash)
+        lost = clash.vanishes
+        yield vanished(facts, clash, RULE.id, "the new") if lost else _quiet(facts, clash)
     yield from _too_early(facts)
 
 

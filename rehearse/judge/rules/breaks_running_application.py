@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rehearse.judge import advice, wording
-from rehearse.judge.compatibility import Clash, clashes, texts
+from rehearse.judge.compatibility import Clash, clashes, texts, vanished
 from rehearse.judge.facts import Facts
 from rehearse.judge.refusals import CACHED_PLAN, Refusal
 from rehearse.judge.rules.rule import Rule
+from rehearse.judge.untried import defaults_gone, later_connections
 from rehearse.model.compatibility import SchemaVersion
 from rehearse.model.migration import Statement, StatementOutcome
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
@@ -32,6 +33,7 @@ _MEANING = {
     "22001": "it writes values that are too long now",
     "22003": "it writes values that are out of range now",
 }
+_NAME = re.compile(r"""(?:"(?:[^"]|"")*"|\((?:[^()"]|"(?:[^"]|"")*")*\)|[^\s"(])+""")
 _TAKES_RIGHTS = re.compile(
     r"\bREVOKE\b|\b(?:ENABLE|FORCE)\s+ROW\s+LEVEL\s+SECURITY\b|\b(?:CREATE|ALTER)\s+POLICY\b", re.IGNORECASE
 )
@@ -43,10 +45,13 @@ def _check(facts: Facts) -> Iterable[Finding]:
         if refusal.script not in new and is_breach(refusal):
             yield _finding(facts, refusal)
     for clash in clashes(facts, Version.OLD, SchemaVersion.NEW):
-        yield _quiet(facts, clash)
+        lost = clash.vanishes
+        yield vanished(facts, clash, RULE.id, "the running") if lost else _quiet(facts, clash)
     yield from _unseen(facts)
     yield from _granted(facts)
     yield from _untried_permissions(facts)
+    yield from defaults_gone(facts, RULE.id)
+    yield from later_connections(facts, RULE.id)
 
 
 def is_breach(refusal: Refusal) -> bool:
@@ -196,12 +201,18 @@ def _granted(facts: Facts) -> Iterable[Finding]:
                 f"rows were generated so that {precaution}: that production's rows do so, and those that the "
                 "running application writes, was taken for granted"
             ),
-            subject=precaution.split(" ", maxsplit=1)[0],
+            subject=_named(precaution),
             advice=(
                 "Count the rows in production that do not, and look for statements of the application that "
                 "would write such; or give them as [workload] scripts."
             ),
         )
+
+
+def _named(precaution: str) -> str:
+    """What a precaution begins with: a name, with blanks where it has them, in quotes or in parentheses."""
+    match = _NAME.match(precaution)
+    return match.group() if match else ""
 
 
 def _untried_permissions(facts: Facts) -> Iterable[Finding]:

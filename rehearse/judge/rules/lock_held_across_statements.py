@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rehearse.judge import advice, victims, wording
+from rehearse.judge.blocks import find_possible
 from rehearse.judge.facts import Facts
 from rehearse.judge.holds import Hold
-from rehearse.judge.projection import Cost
+from rehearse.judge.projection import Cost, WorkKind
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.sizing import Sizing, size_up
+from rehearse.judge.standstill import MEND, standstills_of
 from rehearse.judge.under_lock import own_kind
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
@@ -22,6 +24,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
         if long and key not in seen:  # the same work under several tables' locks is told once
             seen.add(key)
             yield _finding(facts, hold, long)
+    yield from find_possible(facts, RULE.id, WorkKind.ROWS)
 
 
 def _long_work(facts: Facts, hold: Hold) -> tuple[Cost, ...]:
@@ -69,20 +72,32 @@ def _finding(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Finding:
             ),
             *victims.of_hold(facts, hold),
         ),
-        advice=advice.SPLIT,
+        advice=MEND if _disturbed(facts, hold, long) else advice.SPLIT,
+        disturbed=_disturbed(facts, hold, long),
     )
 
 
 def _size(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Sizing:
     if any(cost.grows for cost in long):
         return size_up(facts, hold.growing, hold.constant_s, known_s=hold.projected_s)
+    sentence = (
+        f"It was held for {wording.seconds(hold.held_s)}, against a budget of "
+        f"{wording.seconds(facts.budget_s)}"
+    )
+    disturbed = _disturbed(facts, hold, long)
     return Sizing(
-        Severity.FAILURE,
+        Severity.UNMEASURED if disturbed else Severity.FAILURE,
         Quantity(hold.held_s, Unit.SECONDS),
         Quantity(facts.budget_s, Unit.SECONDS),
-        f"It was held for {wording.seconds(hold.held_s)}, against a budget of "
-        f"{wording.seconds(facts.budget_s)}.",
+        f"{sentence}, but for most of it this machine stood still." if disturbed else f"{sentence}.",
     )
+
+
+def _disturbed(facts: Facts, hold: Hold, long: Sequence[Cost]) -> bool:
+    """Whether nothing but a standstill of the machine made a lock outlast the budget."""
+    if any(cost.grows for cost in long):
+        return False
+    return standstills_of(facts.trial).stretched(hold, facts.budget_s)
 
 
 RULE = Rule(

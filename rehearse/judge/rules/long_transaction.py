@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
 from rehearse.judge import advice, victims, wording
+from rehearse.judge.blocks import may_be_batches
 from rehearse.judge.facts import Facts
-from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost
+from rehearse.judge.integrity import stands_for
+from rehearse.judge.parts import Part, part_of
+from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost, growth_of
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.sizing import severity_of_rows, size_up
 from rehearse.judge.traffic import Span
 from rehearse.model.locks import LockMode
-from rehearse.model.migration import Statement
+from rehearse.model.migration import Effects, Statement, TableTotals
 from rehearse.model.relation import Relation
+from rehearse.model.target import EngineName
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
 # A transaction seen for less says nothing: the polling has its own grain.
@@ -21,6 +26,8 @@ _SHORTEST_NS = 50_000_000
 _REHEARSE_MORE = (
     "If its batches are of a fixed size, rehearse with many times as many rows of {table}. Else: "
 )
+
+_TELL_GROWTH = "Rehearse with --trials scale, which measures whether it grows with the table. Else: "
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
@@ -30,9 +37,38 @@ def _check(facts: Facts) -> Iterable[Finding]:
             by_transaction.setdefault(statement.transaction, []).append((statement, rows))
         for parts in by_transaction.values():
             rows = sum(changed for _, changed in parts)
+            added = _added(facts, table, parts)
             if facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE:
-                yield _finding(facts, table, [s for s, _ in parts], rows)
+                if facts.tables.share(table, rows - added) < WHOLE_TABLE_SHARE:
+                    yield _adding(facts, table, [s for s, _ in parts if _only_adds(facts, s)], added)
+                else:
+                    yield _finding(facts, table, [s for s, _ in parts], rows)
+                    continue
+            rest = [(s, changed) for s, changed in parts if not (added and _only_adds(facts, s))]
+            part = part_of(facts, table, rest)
+            if part is not None:
+                yield _partial(facts, table, rest, part)
     yield from _unbatched(facts)
+
+
+def _added(facts: Facts, table: Relation, parts: Sequence[tuple[Statement, int]]) -> int:
+    """How many of the rows are new ones; none where the data afterwards say otherwise, as where a trigger
+    changes rows of the table it is on.
+    """
+    added = sum(changed for statement, changed in parts if _only_adds(facts, statement))
+    compared = stands_for(facts, table)
+    return 0 if compared is not None and compared.added < added else added
+
+
+def _only_adds(facts: Facts, statement: Statement) -> bool:
+    """Whether it adds rows and neither changes nor locks any that were there: those nobody else can see, or
+    wait for, before it commits. MySQL locks what an INSERT selects from.
+    """
+    if statement.command.split(" ")[0] not in ("INSERT", "COPY"):
+        return False
+    if facts.record.scenario.database.engine is not EngineName.POSTGRES:
+        return not re.search(r"\b(?:SELECT|TABLE|UPDATE|DELETE)\b", statement.text, re.IGNORECASE)
+    return not re.search(r"\bDO\s+UPDATE\b", statement.text, re.IGNORECASE)
 
 
 def _changes(facts: Facts) -> dict[Relation, list[tuple[Statement, int]]]:
@@ -57,16 +93,88 @@ def _unbatched(facts: Facts) -> Iterable[Finding]:
         effects = statement.effects
         longest = effects.longest_transaction_ns if effects else None
         cost = facts.costs.get(statement.index)
-        if effects is None or cost is None or longest is None or longest < _SHORTEST_NS:
+        if effects is None or cost is None or longest is None:
+            continue
+        few = tuple(_few_pieces(facts, statement, effects, cost))
+        yield from few
+        if few or longest < _SHORTEST_NS:
             continue
         written = [lock.relation for lock in effects.locks if lock.mode is LockMode.ROW_EXCLUSIVE]
-        hot = [table for table in written if facts.heat.modes(table) and table not in facts.created]
+        hot = [
+            table
+            for table in written
+            if facts.heat.modes(table) and table not in facts.created and _much(facts, effects, table)
+        ]
         if hot and 2 * longest > cost.busy_ns:
             yield _one_piece(facts, statement, hot, longest)
 
 
+def _much(facts: Facts, effects: Effects, table: Relation) -> bool:
+    """Whether it changed a great part of the table over all of its transactions, as far as that is known."""
+    changed = next((total.changed for total in effects.totals if total.table == table), 0)
+    return not effects.totals or facts.tables.share(table, changed) >= WHOLE_TABLE_SHARE
+
+
+def _few_pieces(facts: Facts, statement: Statement, effects: Effects, cost: Cost) -> Iterable[Finding]:
+    """Where it changed so many rows in so few transactions that one of them must have changed a great part of
+    the table, however they were divided.
+    """
+    for total in effects.totals if effects.transactions else ():
+        rows = math.ceil(total.changed / (effects.transactions or 1))
+        hot = facts.heat.modes(total.table) and not total.created_here
+        large = facts.tables.share(total.table, rows) >= WHOLE_TABLE_SHARE or _many(facts, cost, total, rows)
+        if hot and large and not may_be_batches(statement, effects, rows):
+            yield _large_piece(facts, cost, total, rows)
+
+
+def _many(facts: Facts, cost: Cost, total: TableTotals, rows: int) -> bool:
+    """Whether a small part of the table, which no loop divides, is too much of it in production."""
+    changes = [(cost.statement, rows)]
+    part = None if _loops(cost.statement) else part_of(facts, total.table, changes)
+    return part is not None and part.seconds is not None
+
+
+def _large_piece(facts: Facts, cost: Cost, total: TableTotals, rows: int) -> Finding:
+    statement, table = cost.statement, total.table
+    loops = _loops(statement)
+    known = facts.tables.find(table)
+    growth = growth_of(known) if known else None
+    longest_ns = statement.effects.longest_transaction_ns if statement.effects else None
+    took_s = max(cost.busy_s * rows / total.changed, (longest_ns or 0) / 1e9)
+    projected_s = None if growth is None else took_s * growth
+    late = projected_s is not None and projected_s > facts.budget_s
+    sized = RULE.severity if late else Severity.NOTE
+    severity = severity_of_rows(sized, rows, known=projected_s is not None)
+    small = facts.tables.share(table, rows) < WHOLE_TABLE_SHARE and 2 * total.read < total.rows
+    if (loops or small) and severity is Severity.FAILURE:  # a fixed number, perhaps
+        severity = Severity.UNMEASURED
+    return Finding(
+        rule=RULE.id,
+        severity=severity,
+        message=(
+            f"{wording.place(statement)} commits as it goes, but one of its transactions changes at least "
+            f"{wording.count(rows, 'row')} of {table} ({facts.tables.share(table, rows):.0%} of it), and "
+            "keeps them locked to its end"
+        ),
+        statement=statement.index,
+        subject=str(table),
+        observed=Quantity(took_s if projected_s is None else projected_s, Unit.SECONDS),
+        limit=Quantity(facts.budget_s, Unit.SECONDS),
+        evidence=_victims(facts, [cost]),
+        advice=(_REHEARSE_MORE.format(table=table) if loops else "")
+        + advice.batches(statement, table, _key(facts, table)),
+    )
+
+
+def _loops(statement: Statement) -> bool:
+    effects = statement.effects
+    if effects is not None and effects.loops is not None:
+        return effects.loops
+    return statement.command == "CALL" or bool(re.search(r"\bLOOP\b", statement.text, re.IGNORECASE))
+
+
 def _one_piece(facts: Facts, statement: Statement, tables: Sequence[Relation], longest_ns: int) -> Finding:
-    loops = statement.command == "CALL" or re.search(r"\bLOOP\b", statement.text, re.IGNORECASE)
+    loops = _loops(statement)
     lasted = Quantity(longest_ns / 1e9, Unit.SECONDS)
     cost = facts.costs[statement.index]
     return Finding(
@@ -107,6 +215,65 @@ def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], row
         observed=sizing.observed,
         limit=sizing.limit,
         evidence=(*_log_written(costs), *_bloat(table), *_victims(facts, costs)),
+        advice=advice.batches(heaviest, table, _key(facts, table)),
+    )
+
+
+def _partial(facts: Facts, table: Relation, changes: Sequence[tuple[Statement, int]], part: Part) -> Finding:
+    """A small part of the table, which in production is many rows, for long."""
+    costs = [facts.costs[s.index] for s, _ in changes if s.index in facts.costs]
+    heaviest = max(costs, key=lambda cost: cost.busy_ns).statement
+    rows = sum(changed for _, changed in changes)
+    measured_s = sum(cost.busy_s for cost in costs)
+    if part.seconds is None:
+        severity = Severity.UNMEASURED if part.sure else Severity.WARNING
+        then = f"Its production rows are not given: name those of {table}."
+    else:
+        severity = RULE.severity if part.sure else Severity.UNMEASURED
+        many = f"{wording.about_rows(part.rows)}, locked for up to {wording.seconds(part.seconds)}"
+        budget = f"against a budget of {wording.seconds(facts.budget_s)}"
+        then = f"At production size that is {many}, {budget}."
+        if not part.sure:
+            then = (
+                "Whether that grows with the table is not known: if it does, at production size it is "
+                f"{many}, {budget}."
+            )
+    return Finding(
+        rule=RULE.id,
+        severity=severity,
+        message=(
+            f"{wording.place(heaviest)} changes {wording.count(rows, 'row')} of {table} "
+            f"({facts.tables.share(table, rows):.1%} of it) in one transaction, and keeps them locked to its "
+            f"end. It took {wording.seconds(measured_s)} here. {then}"
+        ),
+        statement=heaviest.index,
+        subject=str(table),
+        observed=Quantity(measured_s if part.seconds is None else part.seconds, Unit.SECONDS),
+        limit=Quantity(facts.budget_s, Unit.SECONDS),
+        evidence=(*_log_written(costs), *_victims(facts, costs)),
+        advice=("" if part.sure else _TELL_GROWTH) + advice.batches(heaviest, table, _key(facts, table)),
+    )
+
+
+def _adding(facts: Facts, table: Relation, statements: Sequence[Statement], rows: int) -> Finding:
+    """Rows that were not there before: they are in nobody's way, but the transaction is as long."""
+    costs = [facts.costs[s.index] for s in statements if s.index in facts.costs]
+    heaviest = max(costs, key=lambda cost: cost.busy_ns).statement
+    return Finding(
+        rule=RULE.id,
+        severity=Severity.WARNING,
+        message=(
+            f"{wording.place(heaviest)} adds {wording.count(rows, 'row')} to {table} in one transaction: "
+            "nobody waits for rows that are not there yet, but who writes the same key does, to its end"
+        ),
+        statement=heaviest.index,
+        subject=str(table),
+        observed=Quantity(sum(cost.busy_s for cost in costs), Unit.SECONDS),
+        evidence=(
+            *_log_written(costs),
+            "as long as it is open, no VACUUM can remove dead rows of any table",
+            *_victims(facts, costs),
+        ),
         advice=advice.batches(heaviest, table, _key(facts, table)),
     )
 

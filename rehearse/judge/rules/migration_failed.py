@@ -44,6 +44,12 @@ _ADVICE = {
     "57014": "Split the work, or give it more time: [migration] timeout, or SET statement_timeout.",
 }
 
+_AT_REST = (
+    "See what the command does while it asks nothing of the database: it may sleep, or wait for an answer. "
+    "What it has locked stays locked meanwhile: do such work before the transaction begins, or after it has "
+    "ended. [migration] timeout gives it more time."
+)
+
 
 def _check(facts: Facts) -> Iterable[Finding]:
     failed = facts.run.failed if facts.run else None
@@ -80,7 +86,10 @@ def _finding(facts: Facts, failed: Statement) -> Finding:
         said = failed.message or _CAUSES.get(state, "the server did not say why")
         cause = f"failed{f' with {state}' if state else ''}: {wording.excerpt(said, 300)}"
     left = [s for s in facts.statements if s.index > failed.index]
-    evidence = [_CAUSES[state]] if state in _CAUSES else []
+    ended = failed.outcome is StatementOutcome.CANCELLED  # by us, whatever its SQLSTATE
+    evidence = [_CAUSES[state]] if state in _CAUSES and not ended else []
+    if ended and failed.is_command:
+        evidence.append("no statement of it was running at that moment")
     if left:
         evidence.append(f"{wording.count(len(left), 'statement')} after it did not run")
     tool = facts.run.tool if facts.run else None
@@ -109,6 +118,8 @@ def _committed_before(facts: Facts, failed: Statement) -> Iterable[str]:
 
 
 def _advice(failed: Statement, state: str) -> str:
+    if failed.outcome is StatementOutcome.CANCELLED:
+        return _AT_REST if failed.is_command else "Split the work, or give it more time: [migration] timeout."
     if state == "55P03" and is_concurrent(failed):
         return (
             "RESET lock_timeout before a CONCURRENTLY form: it waits for every older snapshot of the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rehearse.judge import victims, wording
+from rehearse.judge.blocks import may_be_batches
 from rehearse.judge.facts import Facts
 from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost, summed
 from rehearse.judge.rules.rule import Rule
@@ -25,6 +26,47 @@ def _check(facts: Facts) -> Iterable[Finding]:
         if found and (statement.transaction, found[0]) not in told:
             told.add((statement.transaction, found[0]))
             yield _finding(facts, statement, *found)
+        yield from _over_commits(facts, statement)
+
+
+def _over_commits(facts: Facts, statement: Statement) -> Iterable[Finding]:
+    """A statement that commits as it goes: how many rows were locked at a time is not known, only how many
+    it read, and in how many transactions.
+    """
+    effects, cost = statement.effects, facts.costs.get(statement.index)
+    if effects is None or cost is None:
+        return
+    longest_ns = effects.longest_transaction_ns or 0
+    pieces = effects.transactions or (1 if 2 * longest_ns > cost.busy_ns else None)
+    for total in effects.totals if pieces else ():
+        rows = min(total.read, total.rows) // (pieces or 1)
+        if (
+            total.locks_rows
+            and not total.created_here
+            and facts.heat.modes(total.table) & _WAITS
+            and facts.tables.share(total.table, rows) >= WHOLE_TABLE_SHARE
+            and not may_be_batches(statement, effects, rows)
+        ):
+            yield _possible(statement, total.table, min(total.read, total.rows), effects.transactions)
+
+
+def _possible(statement: Statement, table: Relation, rows: int, transactions: int | None) -> Finding:
+    among = f" in {wording.count(transactions, 'transaction')}" if transactions else ""
+    return Finding(
+        rule=RULE.id,
+        severity=Severity.UNMEASURED,
+        message=(
+            f"{wording.place(statement)} reads {wording.count(rows, 'row')} of {table}{among}, and locks "
+            "what a FOR UPDATE or FOR SHARE in it returns: how many it keeps locked at a time is not known"
+        ),
+        statement=statement.index,
+        subject=str(table),
+        advice=(
+            f"Lock no more rows of {table} in a transaction than are written in it, in batches by key of "
+            "some thousand; or write the SELECT outside of the block, as a statement of its own: then its "
+            "rows are counted."
+        ),
+    )
 
 
 def _most(facts: Facts, statement: Statement) -> tuple[Relation, int] | None:

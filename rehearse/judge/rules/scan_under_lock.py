@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rehearse.judge.blocks import find_possible
 from rehearse.judge.facts import Facts
 from rehearse.judge.holds import Hold, Taking
 from rehearse.judge.projection import WorkKind
@@ -13,7 +14,8 @@ from rehearse.model.verdict import Finding, Severity
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
-    return find_work(facts, RULE.id, WorkKind.SCAN, _kept_out)
+    yield from find_work(facts, RULE.id, WorkKind.SCAN, _kept_out)
+    yield from find_possible(facts, RULE.id, WorkKind.SCAN)
 
 
 def _kept_out(_holds: Sequence[Hold], takings: Sequence[Taking]) -> str:

@@ -6,18 +6,33 @@ from collections.abc import Iterable
 
 from rehearse.judge import advice, wording
 from rehearse.judge.facts import Facts
+from rehearse.judge.gates import UPPER
 from rehearse.judge.holds import Taking
 from rehearse.judge.rules.rule import Rule
 from rehearse.model.migration import Statement
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 from rehearse.model.waits import Party, Role
 
+_ADVISED_S = 2.0
+
 
 def _check(facts: Facts) -> Iterable[Finding]:
     for statement in facts.statements:
         new = [taking for taking in _takings(facts, statement) if not _held_before(facts, taking)]
-        if new and statement.lock_timeout_ms == 0:
+        if new and not 0 < statement.lock_timeout_ms <= _longest_ms(facts):
             yield _finding(facts, statement, new)
+
+
+def _longest_ms(facts: Facts) -> float:
+    """The longest lock_timeout that bounds the queue: what is advised, or as long as the application may
+    stall where the gates allow it more.
+    """
+    allowed = [
+        gate.limit
+        for gate in facts.record.scenario.gates
+        if gate.metric.name == "stall.max" and gate.relative_to is None and gate.comparison in UPPER
+    ]
+    return 1000 * max(_ADVISED_S, min(allowed, default=0.0))
 
 
 def _takings(facts: Facts, statement: Statement) -> list[Taking]:
@@ -49,8 +64,9 @@ def _finding(facts: Facts, statement: Statement, takings: list[Taking]) -> Findi
         rule=RULE.id,
         severity=RULE.severity,
         message=(
-            f"{wording.place(statement)} needs {locks} and has no lock_timeout: behind one long transaction "
-            f"it waits, and every {'query' if takings[0].mode.blocks_reads else 'write'} waits behind it"
+            f"{wording.place(statement)} needs {locks} and has {_bound(statement)}: behind one long "
+            f"transaction it waits, and every {'query' if takings[0].mode.blocks_reads else 'write'} waits "
+            "behind it"
         ),
         statement=statement.index,
         subject=str(takings[0].table),
@@ -58,6 +74,12 @@ def _finding(facts: Facts, statement: Statement, takings: list[Taking]) -> Findi
         evidence=tuple(evidence),
         advice=advice.LOCK_TIMEOUT,
     )
+
+
+def _bound(statement: Statement) -> str:
+    if statement.lock_timeout_ms == 0:
+        return "no lock_timeout"
+    return f"a lock_timeout of {wording.seconds(statement.lock_timeout_ms / 1000)}, which bounds nothing"
 
 
 def _in_its_way(facts: Facts, statement: Statement) -> Iterable[str]:
