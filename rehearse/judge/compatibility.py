@@ -20,6 +20,7 @@ _DIVERTS = re.compile(
     r"\b(?:CREATE|ENABLE|FORCE)\b.*?\b(?:RULE|TRIGGER|POLICY|ROW\s+LEVEL\s+SECURITY|VIEW)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_DETACHES = re.compile(r"\bDETACH\s+PARTITION\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,17 @@ def vanished(facts: Facts, clash: Clash, rule: str, whose: str) -> Finding:
     """Statements that change no row any more, and tell nobody.
 
     A failure where given values are lost, or where the migration made something that diverts writes; else
-    rows that are looked for may be gone or changed by right, which nobody but the author can tell.
+    rows that are looked for may be gone or changed by right, which nobody but the author can tell. A
+    partition that is detached takes its rows along, which is what it is detached for: a warning.
     """
     diverting = [s for s in facts.statements if facts.committed(s) and _DIVERTS.search(s.text)]
     culprit = diverting[-1] if diverting else None
     sure = culprit is not None or any(each.lost for each in clash.refused)
+    detached = any(facts.committed(s) and _DETACHES.search(s.text) for s in facts.statements)
+    unsure = Severity.WARNING if detached else Severity.UNMEASURED
     return Finding(
         rule=rule,
-        severity=Severity.FAILURE if sure else Severity.UNMEASURED,
+        severity=Severity.FAILURE if sure else unsure,
         message=(
             f"writes of {whose} {clash.script} vanish on the migrated schema: no error, and no row"
             + (f", since {wording.place(culprit)}" if culprit else "")

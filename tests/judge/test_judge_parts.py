@@ -158,3 +158,8 @@ def test_rows_that_are_new_are_in_nobodys_way(text: str, verdict: Verdict) -> No
     assert judgement.verdict is verdict
     assert ("adds 300,000 rows to orders" in finding.message) is (verdict is Verdict.GO)
     assert ("keeps them locked" in finding.message) is (verdict is Verdict.NO_GO)
+
+
+def test_rows_of_a_materialized_view_are_in_nobody_s_way() -> None:
+    refresh = "REFRESH MATERIALIZED VIEW CONCURRENTLY orders"
+    assert found(concluded(changing(refresh, ROWS // 2, scans=True))) == []

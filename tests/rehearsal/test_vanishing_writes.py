@@ -114,3 +114,9 @@ def test_rows_that_vanish_fail_and_rows_that_may_be_gone_are_not_passed() -> Non
     gone = found("UPDATE", "DELETE FROM orders")
     assert gone.severity is Severity.UNMEASURED
     assert "finds no row to change" in gone.message
+
+
+def test_a_partition_that_is_detached_takes_its_rows_along() -> None:
+    gone = found("UPDATE", "ALTER TABLE orders DETACH PARTITION orders_2024 CONCURRENTLY")
+    assert gone.severity is Severity.WARNING
+    assert "finds no row to change" in gone.message

@@ -73,10 +73,12 @@ def _only_adds(facts: Facts, statement: Statement) -> bool:
 
 def _changes(facts: Facts) -> dict[Relation, list[tuple[Statement, int]]]:
     """Rows changed in tables of the traffic, by table; not where a stronger lock was held already (that
-    has a rule of its own).
+    has a rule of its own), and not those of a materialized view: nobody else writes rows of one.
     """
     found: dict[Relation, list[tuple[Statement, int]]] = {}
     for statement in facts.statements:
+        if statement.command.startswith("REFRESH MATERIALIZED VIEW"):
+            continue
         locked = {hold.table for hold in facts.holds_under(statement)}
         changed = statement.effects.rows_changed if statement.effects else ()
         for table, rows in changed:
