@@ -52,7 +52,7 @@ _FIRING = f"""
      WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled::text = ANY(%(modes)s)
        AND t.tgrelid IN ({_MEMBERS})
      ORDER BY c.relname, t.tgname
-"""  # noqa: S608
+"""  # noqa: S608 - of constants alone
 _FOREIGN_KEYS = f"""
     SELECT n.nspname, c.relname, f.conname, pg_catalog.pg_get_constraintdef(f.oid),
            pg_catalog.obj_description(f.oid, 'pg_constraint')
@@ -60,7 +60,7 @@ _FOREIGN_KEYS = f"""
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE f.contype = 'f' AND f.conparentid = 0 AND f.conrelid IN ({_MEMBERS})
      ORDER BY c.relname, f.conname
-"""  # noqa: S608
+"""  # noqa: S608 - of constants alone
 _ENABLE = {"O": "ENABLE TRIGGER", "A": "ENABLE ALWAYS TRIGGER", "R": "ENABLE REPLICA TRIGGER"}
 
 

@@ -21,6 +21,8 @@ _HALF = 0.5  # of the table's rows: a copy, rather than a table that is made bes
 _MODIFIERS = r"(?:(?:ONLY|IGNORE|LOW_PRIORITY|DELAYED|QUICK|INTO|FROM)\s+)*"
 _NAME = r"(?:[\"`]?\w+[\"`]?\s*\.\s*)?[\"`]?{name}[\"`]?(?!\w)"
 _CHANGES = rf"\b(?:UPDATE|DELETE|MERGE|REPLACE)\s+{_MODIFIERS}{_NAME}"
+_DELETES = rf"\bDELETE\s+{_MODIFIERS}{_NAME}"
+_EVENTS = r"\b(?:UPDATE|DELETE)\b"  # of a trigger, before what it executes
 _UPSERTS = rf"\bINSERT\s+{_MODIFIERS}{_NAME}.*\b(?:DO|KEY)\s+UPDATE\b"
 
 
@@ -83,14 +85,19 @@ def _shut(facts: Facts, table: Relation, copy: Statement, swap: Statement) -> bo
 
 
 def _carried(facts: Facts, table: Relation, copy: Statement) -> bool:
-    """Whether a trigger was there before the copy, that may write to both."""
-    return any(
-        statement.index < copy.index
+    """Whether triggers were there before the copy that may write to both, for whatever the scripts do."""
+    fired = {
+        event.upper()
+        for statement in facts.statements
+        if statement.index < copy.index
         and statement.command.startswith("CREATE")
         and "TRIGGER" in statement.command
         and any(lock.table == table for lock in (statement.effects.locks if statement.effects else ()))
-        for statement in facts.statements
-    )
+        for event in re.findall(_EVENTS, statement.text.partition("EXECUTE")[0], re.IGNORECASE)
+    }
+    deletes = re.compile(_DELETES.format(name=re.escape(table.name)), re.IGNORECASE)
+    texts = [text for script in facts.record.scripts for text in script.statements]
+    return "UPDATE" in fired and ("DELETE" in fired or not any(deletes.search(text) for text in texts))
 
 
 def _finding(facts: Facts, rule: str, table: Relation, copy: Statement, swap: Statement) -> Finding:

@@ -258,7 +258,7 @@ def _arithmetic(expression: Binary, known: Mapping[str, Vector], rng: np.random.
         return None
     first, second = left.make, right.make
     # the functions of `operator` serve arrays as well as numbers
-    combine: Callable[[Integers, Integers], Integers] = function  # type: ignore[assignment]
+    combine: Callable[[Integers, Integers], Integers] = function  # type: ignore[assignment]  # see above
     return Vector(low, high, lambda numbers, count: combine(first(numbers, count), second(numbers, count)))
 
 

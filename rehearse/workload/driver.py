@@ -58,15 +58,15 @@ class Load(StructuralType):
     """How much traffic, and how it is sent; `WorkloadSpec` is one. `rate` None is a closed loop."""
 
     @property
-    def rate(self) -> float | None: ...  # noqa: D102
+    def rate(self) -> float | None: ...  # noqa: D102 - said of the class
     @property
-    def clients(self) -> int: ...  # noqa: D102
+    def clients(self) -> int: ...  # noqa: D102 - said of the class
     @property
-    def processes(self) -> int: ...  # noqa: D102
+    def processes(self) -> int: ...  # noqa: D102 - said of the class
     @property
-    def protocol(self) -> Protocol: ...  # noqa: D102
+    def protocol(self) -> Protocol: ...  # noqa: D102 - said of the class
     @property
-    def variables(self) -> tuple[tuple[str, int], ...]: ...  # noqa: D102
+    def variables(self) -> tuple[tuple[str, int], ...]: ...  # noqa: D102 - said of the class
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ def swap(transaction: int = 1) -> Statement:
     )
 
 
-def trigger() -> Statement:
-    text = "CREATE TRIGGER both AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION both()"
+def trigger(events: str = "UPDATE") -> Statement:
+    text = f"CREATE TRIGGER both AFTER {events} ON orders FOR EACH ROW EXECUTE FUNCTION both()"
     return statement(text, lock(ORDERS, SRE), transaction=9)
 
 
@@ -102,3 +102,17 @@ def test_a_trigger_made_before_the_copy_carries_them_over() -> None:
 def test_a_table_made_beside_it_is_no_copy() -> None:
     assert not told(copy(rows=ROWS // 10), swap())
     assert not told(swap())
+
+
+@pytest.mark.parametrize(
+    ("events", "writes", "carried"),
+    [
+        ("INSERT", "UPDATE orders SET status = $1 WHERE id = $2", False),
+        ("INSERT OR UPDATE OF status", "UPDATE orders SET status = $1 WHERE id = $2", True),
+        ("UPDATE", "DELETE FROM orders WHERE id = $1", False),
+        ("UPDATE OR DELETE", "DELETE FROM orders WHERE id = $1", True),
+    ],
+)
+def test_a_trigger_carries_only_what_it_fires_for(events: str, writes: str, carried: bool) -> None:
+    swap = statement("ALTER TABLE orders RENAME TO orders_old", lock(ORDERS, AX), transaction=2, effects=GONE)
+    assert (told(trigger(events), copy(1), swap, writes=writes) == []) is carried

@@ -149,7 +149,9 @@ def test_the_document_has_what_the_command_line_promises() -> None:
     assert isinstance(metrics, dict)
     assert metrics["stall.max"] == 2.9
     assert metrics["errors.rate"] == 0.0
-    assert set(metrics) == {name for name, _ in records.naive_index()[0].judgement.metrics}  # type: ignore[union-attr]
+    judgement = records.naive_index()[0].judgement
+    assert judgement is not None
+    assert set(metrics) == {name for name, _ in judgement.metrics}
 
 
 def test_what_was_not_measured_is_null() -> None:

@@ -12,7 +12,7 @@ from rehearse.workload.schedule import Arrivals, arrivals, choices
 
 
 def _first(rate: float, seed: int, chunks: int, **options: float | Arrivals) -> NDArray[np.int64]:
-    stream = arrivals(rate, np.random.SeedSequence(seed), chunk=1000, **options)  # type: ignore[arg-type]
+    stream = arrivals(rate, np.random.SeedSequence(seed), chunk=1000, **options)  # type: ignore[arg-type]  # by name
     return np.concatenate(list(islice(stream, chunks)))
 
 

@@ -41,10 +41,10 @@ class Playable(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...  # noqa: D102 - said of the class
     @property
-    def file(self) -> str: ...  # noqa: D102
-    def play(  # noqa: D102
+    def file(self) -> str: ...  # noqa: D102 - said of the class
+    def play(  # noqa: D102 - said of the class
         self, pools: Sequence[Pool], variables: Iterable[tuple[str, int]], seed: int
     ) -> Iterator[Generator[Execute, Sequence[Rows] | None, None]]: ...
 

@@ -51,7 +51,7 @@ _COLUMNS = f"""
       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid IN ({_OURS})
      ORDER BY a.attrelid, a.attnum
-"""  # noqa: S608
+"""  # noqa: S608 - of constants alone
 
 # A sequence belongs to a column that owns it (serial: 'a', identity: 'i') or whose default calls it.
 _SEQUENCES = """
@@ -76,7 +76,7 @@ _CONSTRAINTS = f"""
      WHERE c.contype IN ('f', 'c', 'x', 'p', 'u', 'n') AND (p.oid IS NULL OR p.conrelid <> c.conrelid)
        AND c.conrelid IN ({_OURS})
      ORDER BY c.conrelid, c.conname
-"""  # noqa: S608
+"""  # noqa: S608 - of constants alone
 
 _INDEXES = f"""
     SELECT i.indrelid, x.relname, string_to_array(i.indkey::text, ' ')::int[], i.indnkeyatts, i.indisunique,
@@ -89,12 +89,12 @@ _INDEXES = f"""
       FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
      WHERE i.indislive AND i.indrelid IN ({_OURS})
      ORDER BY i.indrelid, x.relname
-"""  # noqa: S608
+"""  # noqa: S608 - of constants alone
 
 _TRIGGERS = f"""
     SELECT t.tgrelid, pg_get_triggerdef(t.oid) FROM pg_trigger t
      WHERE NOT t.tgisinternal AND t.tgrelid IN ({_OURS}) ORDER BY t.tgrelid, t.tgname
-"""  # noqa: S608
+"""  # noqa: S608 - of constants alone
 
 # What the catalog prints (defaults, bounds, definitions) depends on these.
 _SETTINGS = """
