@@ -18,6 +18,7 @@ from conformance.page import keep
 from conformance.rehearsals import Answer, rehearse_row
 from conformance.results import Result, line, summary
 from conformance.row import Row
+from conformance.services import SERVICES
 from rehearse.engines.postgres.connect import connect
 from rehearse.model.scenario import DatabaseSpec
 from rehearse.provision import provision
@@ -27,7 +28,9 @@ def main() -> int:
     """Rehearse what is asked for, print a line an example, and how many agreed."""
     given = _options().parse_args()
     version = major_version(given.provision)
-    rows = [row for row in (*CATALOGUE, *HELD_OUT) if row.fits(version) and _wanted(row, given.row)]
+    rows = [
+        row for row in (*CATALOGUE, *HELD_OUT, *SERVICES) if row.fits(version) and _wanted(row, given.row)
+    ]
     if not rows:
         sys.stderr.write(f"no example of {', '.join(given.row)} is for PostgreSQL {version}\n")
         return 2

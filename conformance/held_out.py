@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from conformance.held_out_swaps import SWAPS
 from conformance.row import ACROSS, BREAKS, BUILD, GO, LONG, LOSS, NO_GO, REWRITE, SCAN, Company, Row
 from conformance.shop import Site
 from rehearse.model.verdict import Verdict
@@ -305,4 +306,5 @@ HELD_OUT: tuple[Row, ...] = (
         company=(Company("long-reader", "builds", 3.0),),
     ),
     _case(30, "sequence of a key to bigint", "ALTER SEQUENCE builds_id_seq AS bigint", GO, warns=True),
+    *SWAPS,
 )

@@ -12,6 +12,7 @@ from conformance.held_out import HELD_OUT
 from conformance.rehearsals import Answer
 from conformance.results import Result, expected, said
 from conformance.row import Row
+from conformance.services import SERVICES
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "conformance.md"
@@ -59,7 +60,7 @@ def load() -> Kept:
 
 def with_tables(text: str, kept: Kept) -> str:
     """The page's text with its tables made anew; each stands between a comment that names it and another."""
-    for name, rows in (("catalogue", CATALOGUE), ("held-out", HELD_OUT)):
+    for name, rows in (("catalogue", CATALOGUE), ("held-out", (*HELD_OUT, *SERVICES))):
         table = "\n".join(_table(rows, kept))
         text, count = re.subn(
             rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from conformance.bare import bare_record
 from conformance.row import Row, Structure
 from conformance.shop import APPLICATION, LOAD, RESET, SCHEMA, TABLES
 from rehearse.engines.postgres.connect import connect
@@ -19,7 +20,7 @@ from rehearse.judge.rules import STRUCTURAL
 from rehearse.migrate.run import run_migration
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import Effects, MigrationRun, SqlFile, TransactionMode
-from rehearse.model.record import SCHEMA_VERSION, RunRecord, ScriptInfo, Stage, TableFacts, Trial, TrialKind
+from rehearse.model.record import RunRecord, ScriptInfo, TableFacts, Trial, TrialKind
 from rehearse.model.relation import Relation
 from rehearse.model.scenario import DatasetSpec, MigrationSpec, Scenario
 from rehearse.model.target import Target
@@ -131,17 +132,12 @@ def _record(row: Row, run: MigrationRun, footprints: tuple[Footprint, ...]) -> R
         gates=default_gates(),
     )
     relations = {relation for made in footprints for relation, _ in made.locks}
-    return RunRecord(
-        schema_version=SCHEMA_VERSION,
-        run_id="0",
-        started_at="2030-01-01T00:00:00+00:00",
-        origin_ns=0,
-        stage=Stage.JUDGE,
-        scenario=scenario,
+    return bare_record(
+        scenario,
+        (Trial(TrialKind.TRAFFIC, migration=run),),
         tables=tuple(TableFacts(r, ROWS, 0, 0, PRODUCTION, touched=True) for r in sorted(relations)),
         scripts=tuple(ScriptInfo(made.script, 1, ()) for made in footprints),
         footprints=footprints,
-        trials=(Trial(TrialKind.TRAFFIC, migration=run),),
     )
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rehearse.acts.casting import Cast, footprints, make_cast, spared
+from rehearse.acts.casting import Cast, check_scripts, footprints, make_cast, spared
 from rehearse.acts.engines import require_rehearsable
 from rehearse.acts.keeping import EMPTY, Keeping, KeptBase, keeping_of
 from rehearse.acts.loading import Base, build_base
@@ -68,6 +68,7 @@ def rehearse(
     check_accepted(scenario.accepted, RULE_NAMES)
     require_rehearsable(scenario.database)
     require_tool((*scenario.migration.up, *scenario.migration.down))
+    check_scripts(scenario.workload)
     started = utc_now()
     folder = RunFolder.create(out, scenario.name, started)
     record = RunRecord(
@@ -186,7 +187,7 @@ class _Run:
             return
         self._journal.enter(Stage.TRIALS)
         for kind in self._scenario.trials.beyond_traffic(has_down=bool(self._scenario.migration.down)):
-            self._trying(kind.value)
+            self._show(LiveStatus(Stage.TRIALS, kind.value, step=True))
             trial = make_trial(kind, replace(context, done=self._journal.record.trials))
             self._journal.update(trials=(*self._journal.record.trials, trial))
 

@@ -19,7 +19,7 @@ from rehearse.errors import ScenarioError
 from rehearse.model.gates import Gate
 from rehearse.model.record import ScriptInfo
 from rehearse.model.relation import Relation
-from rehearse.model.scenario import Scenario
+from rehearse.model.scenario import Scenario, WorkloadSpec
 from rehearse.model.schema import Schema, Table
 from rehearse.model.target import Target
 from rehearse.model.workload import Footprint, Pool, PoolKey, ScriptSource
@@ -77,6 +77,12 @@ def make_cast(base: Base, scenario: Scenario) -> Cast:
     _check_gates(scenario.gates, [info.name for info in infos])
     keys = frozenset[PoolKey]().union(*(script.pool_keys for script in scripts))
     return Cast(scripts, tuple(_pools(base, scenario, keys)), infos, inferred, newcomer)
+
+
+def check_scripts(spec: WorkloadSpec) -> None:
+    """Raises SqlFileError for a script that cannot be read: before anything starts, since rows take long."""
+    for source in (*spec.scripts, *(spec.after.scripts if spec.after else ())):
+        parse_script(source)
 
 
 def _newcomer(base: Base, scenario: Scenario) -> Newcomer | None:

@@ -207,7 +207,10 @@ class _Sides:
         found = [self._against(match, match.candidates[0])]
         if found[0].lost:
             found += [self._against(match, other) for other in match.candidates[1:]]
-        return min(found, key=lambda integrity: integrity.lost)
+        best = min(found, key=lambda integrity: integrity.lost)
+        if best is found[0] or match.candidates[0].relation != match.table.relation:
+            return best
+        return replace(best, elsewhere=found[0].lost - best.lost)  # its name leads to fewer rows
 
     def _gone(self, table: Table) -> TableIntegrity:
         counted = count_values(self.old, Rows(table.relation, (), _is_alone(table)), ())

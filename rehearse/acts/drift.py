@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rehearse.acts.ledgers import LEDGERS
 from rehearse.acts.loading import PREVIEW
 from rehearse.acts.trial import TRIAL, TrialContext
 from rehearse.engines.postgres.connect import connect
@@ -14,6 +13,7 @@ from rehearse.engines.postgres.execute import execute_file
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.engines.postgres.server_facts import create_extensions
 from rehearse.model.drift import Drift, DriftFacts
+from rehearse.model.ledgers import LEDGERS
 from rehearse.model.migration import SqlFile
 from rehearse.model.record import Trial
 from rehearse.model.relation import Relation

@@ -8,20 +8,21 @@ off.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import psycopg
 
-from rehearse.acts.ledgers import LEDGERS
 from rehearse.acts.trial import TrialContext, quietly
 from rehearse.engines.postgres.connect import connect
+from rehearse.engines.postgres.content import table_sums
 from rehearse.engines.postgres.differences import Objects, describe, differences
 from rehearse.engines.postgres.facts import count_rows
 from rehearse.engines.postgres.remains import remains
 from rehearse.errors import EnvironmentFailure, RehearseError
 from rehearse.migrate.run import run_migration
+from rehearse.model.ledgers import LEDGERS
 from rehearse.model.migration import MigrationRun, MigrationState, Statement
 from rehearse.model.record import Trial
 from rehearse.model.relation import Relation
@@ -78,7 +79,8 @@ def interruption(context: TrialContext) -> Trial:
 
 def points(run: MigrationRun, wanted: int) -> tuple[Point, ...]:
     """At most `wanted` points: the middles of the statements that commit as they go or take long, the longest
-    first, and the borders of transactions, spread over the migration.
+    first, and the borders of transactions, spread over the migration. Where that leaves room, long statements
+    that commit as they go are met earlier and later, too: what they leave differs.
     """
     middles = sorted(
         (s for s in run.statements if _commits_as_it_goes(s) or _lasted(s) >= _WORTH_AIMING_NS),
@@ -93,7 +95,11 @@ def points(run: MigrationRun, wanted: int) -> tuple[Point, ...]:
     room = wanted - len(aimed)
     chosen = [Point(index, 0.0) for index in _spread(borders, room)]
     further = [Point(s.index, 0.5) for s in middles[len(aimed) : len(aimed) + room - len(chosen)]]
-    return tuple(sorted([*aimed, *chosen, *further], key=lambda point: (point.statement, point.part)))
+    long = [s for s in middles if _commits_as_it_goes(s) and _lasted(s) >= _WORTH_AIMING_NS]
+    quarters = [Point(s.index, part) for s in long for part in (0.25, 0.75)]
+    quarters = quarters[: room - len(chosen) - len(further)]
+    found = [*aimed, *chosen, *further, *quarters]
+    return tuple(sorted(found, key=lambda point: (point.statement, point.part)))
 
 
 def _spread(places: Sequence[int], most: int) -> list[int]:
@@ -130,22 +136,27 @@ class _NotOursError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A database as a person would describe it: schema, what is unfinished in it, rows by table."""
+    """A database as a person would describe it: schema, what is unfinished in it, rows by table; and what
+    stands in their columns, as sums that depend on it.
+    """
 
     schema: Objects
     remains: Remains
     rows: tuple[tuple[Relation, int], ...]
+    sums: Mapping[tuple[Relation, str], int]
 
     @classmethod
     def of(cls, target: Target, tables: Iterable[Relation]) -> _State:
         with connect(target, "rehearse") as connection:
-            counted = []
+            counted, sums = [], {}
             for table in tables:
                 try:
                     counted.append((table, count_rows(connection, table)))
                 except psycopg.errors.UndefinedTable:
                     continue
-            return cls(describe(connection), remains(connection), tuple(counted))
+                for column, value in table_sums(connection, table).items():
+                    sums[table, column] = value
+            return cls(describe(connection), remains(connection), tuple(counted), sums)
 
     def since(self, before: _State) -> tuple[SchemaDifference, ...]:
         """What is not as in `before`: the schema, and how many rows the tables hold."""
@@ -156,6 +167,15 @@ class _State:
             if table in now and then[table] != now[table]
         )
         return differences(before.schema, self.schema) + rows
+
+    def other_data(self, than: _State) -> frozenset[tuple[Relation, str]]:
+        """The columns of both in which something else stands, of tables with as many rows."""
+        then, now = dict(than.rows), dict(self.rows)
+        return frozenset(
+            place
+            for place, value in self.sums.items()
+            if than.sums.get(place, value) != value and then.get(place[0]) == now.get(place[0])
+        )
 
     def left_since(self, before: _State) -> Remains:
         """What is unfinished and was not in `before`."""
@@ -185,6 +205,30 @@ class _Rehearsed:
     run: MigrationRun
     start: _State
     end: _State
+    _chance: list[frozenset[tuple[Relation, str]]] = field(default_factory=list)
+
+    def _left_to_chance(self) -> frozenset[tuple[Relation, str]]:
+        """The columns in which something else stands whenever it is run: a time, something random."""
+        if not self._chance:
+            target = self.context.copy()
+            quietly(target, self.context.scenario.migration.up, self.context.scenario)
+            once_more = _State.of(target, [table for table, _ in self.start.rows])
+            self._chance.append(once_more.other_data(self.end))
+        return self._chance[0]
+
+    def _twice(self, end: _State) -> tuple[SchemaDifference, ...]:
+        """What a second run has made other values of than one that is not broken off."""
+        other = end.other_data(self.end)
+        if other:
+            other -= self._left_to_chance()
+        return tuple(SchemaDifference("data", f"{table}.{name}", "", "") for table, name in sorted(other))
+
+    def _halves(self, left: _State) -> Iterable[SchemaDifference]:
+        """Columns that were written in part: neither as they were, or empty, nor as they are to be."""
+        begun = left.other_data(self.start)
+        begun |= {place for place, value in left.sums.items() if value and place not in self.start.sums}
+        for table, name in sorted(begun & left.other_data(self.end)):
+            yield SchemaDifference("data", f"{table}.{name}", "", "")
 
     def at(self, point: Point, blow: Blow) -> Interruption:
         """One blow, as often as it takes to land; then what it left, and the second run."""
@@ -192,7 +236,8 @@ class _Rehearsed:
         for _ in range(_AIMS):
             target = self.context.copy()
             if self._strike(target, replace(point, part=part), blow):
-                return self._aftermath(target, replace(point, part=part), blow)
+                now = self.context.server.target.on(target.dbname)  # a restart may have moved it
+                return self._aftermath(now, replace(point, part=part), blow)
             part /= 2
         return Interruption(blow, point.statement, point.part, reached=False)
 
@@ -216,15 +261,16 @@ class _Rehearsed:
             point.statement,
             point.part,
             reached=True,
-            left=(*left.since(self.start), *self._lies(left)),
+            left=(*left.since(self.start), *self._halves(left), *self._lies(left)),
             remains=end.left_since(self.end) if again.failed is None else left.left_since(self.start),
             again=again,
-            schema=end.since(self.end) if again.failed is None else (),
+            schema=(*end.since(self.end), *self._twice(end)) if again.failed is None else (),
         )
 
     def _lies(self, left: _State) -> Iterable[SchemaDifference]:
         """Ledgers that say it was applied, although it was not."""
-        if not left.since(self.end):
+        other = {place for place in left.other_data(self.end) if place[0].name not in LEDGERS}
+        if not left.since(self.end) and not (other and other - self._left_to_chance()):
             return
         start, end = dict(self.start.rows), dict(self.end.rows)
         for table, rows in left.rows:

@@ -113,7 +113,8 @@ def raise_if_disk_full(trial: Trial) -> None:
 
 
 def _said(repeat: Repeat) -> str:
-    return repeat.verdict.value + (f" ({', '.join(repeat.against)})" if repeat.against else "")
+    word = repeat.verdict.value.replace("_", "-")
+    return f"{word} ({', '.join(repeat.against)})" if repeat.against else word
 
 
 def _stall_s(judgement: Judgement) -> float:

@@ -125,6 +125,7 @@ class _Replica:
             reader_s=self.context.scenario.trials.standby_reader_s,
             settings=settings,
             samples=_thinned(course),
+            refused=_refused(samples),
         )
         return Trial(TrialKind.REPLICA, migration=run, replica=facts)
 
@@ -184,6 +185,17 @@ def _cancelled(samples: SampleColumns | None) -> tuple[Cancelled, ...]:
         if outcome == Outcome.ERROR and state >= 0 and samples.sqlstates[state] in CONFLICT_SQLSTATES
     )
     return tuple(Cancelled(script, state, count) for (script, state), count in sorted(found.items()))
+
+
+def _refused(samples: SampleColumns | None) -> tuple[tuple[str, int], ...]:
+    """What failed there by SQLSTATE, but for what replay cancelled."""
+    if samples is None:
+        return ()
+    states = zip(samples.outcome, samples.sqlstate, strict=True)
+    counted = Counter(
+        samples.sqlstates[state] for outcome, state in states if outcome == Outcome.ERROR and state >= 0
+    )
+    return tuple((state, count) for state, count in counted.most_common() if state not in CONFLICT_SQLSTATES)
 
 
 def _counted(

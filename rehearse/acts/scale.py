@@ -29,6 +29,7 @@ from rehearse.model.record import Trial
 from rehearse.model.relation import Relation
 from rehearse.model.scale import ScaleFacts, ScaleRun
 from rehearse.model.scenario import RowCounts
+from rehearse.model.schema import Schema, TableKind
 from rehearse.model.target import Target
 from rehearse.model.trials import TrialKind
 
@@ -47,11 +48,7 @@ def scale(context: TrialContext) -> Trial:
     """Migrate copies with a quarter, a half and all of the rows, in turn, so that what changes on the machine
     meanwhile meets all sizes alike.
     """
-    fixed = tuple(
-        t.relation
-        for t in context.base.tables
-        if t.rows and t.relation not in context.base.generated and not t.ledger
-    )
+    fixed = _fixed(context)
     if all(table.rows < 4 or table.relation not in context.base.generated for table in context.base.tables):
         why = (
             "no table has generated rows that there could be fewer of: rows that a file loads are all or none"
@@ -75,7 +72,22 @@ def scale(context: TrialContext) -> Trial:
                 runs.append(made)
             if time.monotonic() - began > _ENOUGH_S:
                 break
-    return Trial(TrialKind.SCALE, scale=ScaleFacts(tuple(runs), fixed), notes=tuple(_notes(fixed)))
+    notes = tuple(_notes(fixed, context.base.schema))
+    return Trial(TrialKind.SCALE, scale=ScaleFacts(tuple(runs), fixed), notes=notes)
+
+
+def _fixed(context: TrialContext) -> tuple[Relation, ...]:
+    """The tables that have the same rows at every size; a partition has its part of the parent's."""
+    parents = {table.relation: table.partition_of for table in context.base.schema.tables}
+
+    def generated(relation: Relation | None) -> bool:
+        while relation is not None and relation not in context.base.generated:
+            relation = parents.get(relation)
+        return relation is not None
+
+    return tuple(
+        t.relation for t in context.base.tables if t.rows and not generated(t.relation) and not t.ledger
+    )
 
 
 def _failed(made: ScaleRun) -> Trial:
@@ -86,9 +98,11 @@ def _failed(made: ScaleRun) -> Trial:
     return Trial(TrialKind.SCALE, migration=made.run, unmeasured=why)
 
 
-def _notes(fixed: Iterable[Relation]) -> Iterable[str]:
+def _notes(fixed: Iterable[Relation], schema: Schema) -> Iterable[str]:
+    views = {each.relation for each in schema.tables if each.kind is TableKind.MATERIALIZED_VIEW}
     for table in fixed:
-        yield f"{table} is loaded from a file, and has the same rows at every size"
+        why = "is a materialized view" if table in views else "is loaded from a file"
+        yield f"{table} {why}, and has the same rows at every size"
 
 
 def _make_smaller(context: TrialContext, part: float, name: str) -> Rows:

@@ -132,12 +132,12 @@ def _table(done: list[_Done], unlike: tuple[Difference, ...], console: Console) 
     table.add_column("why", ratio=1)
     styles = {"GO": "bold green", "NO_GO": "bold red", "INCONCLUSIVE": "bold yellow"}
     for each in done:
-        verdict = each.verdict.value
+        verdict = Text(each.verdict.value.replace("_", "-"), style=styles[each.verdict.value])
         stall = dict(each.record.judgement.metrics).get("stall.max") if each.record.judgement else None
         longest = quantity(stall) if stall else "not measured"
         if unlike:
             longest += f", {_UNLIKE}"
-        table.add_row(Text(each.name), Text(verdict, style=styles[verdict]), longest, Text(each.why))
+        table.add_row(Text(each.name), verdict, longest, Text(each.why))
     console.print(table)
     for each in done:
         console.print(Text(f"{each.name}: {each.page}"), soft_wrap=True)

@@ -15,6 +15,7 @@ import typer
 from rehearse.cli import data_compare, data_list, data_mask, data_profile, data_prune
 
 if TYPE_CHECKING:
+    from rehearse.dataset.alone import LoadResult
     from rehearse.dataset.load import LoadProgress
     from rehearse.model.scenario import DatabaseSpec, DatasetSpec
 
@@ -89,8 +90,21 @@ def load(
     if json_output:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        for name, value in document.items():
-            typer.echo(f"{name}: {value}")
+        for line in _lines(result):
+            typer.echo(line)
+
+
+def _lines(result: LoadResult) -> Iterator[str]:
+    """For people: each table's rows, then the whole."""
+    from rehearse.report import format as fmt
+
+    width = max((len(name) for name, _ in result.tables), default=0)
+    yield from (f"{name:{width}}  {rows:>13,} rows" for name, rows in result.tables)
+    yield from (f"note: {note}" for note in result.notes)
+    rate = f"{result.rows_per_second:,.0f} rows/s"
+    then = f"then {fmt.duration(result.index_seconds)} for indexes and constraints"
+    size = fmt.size(result.size_bytes)
+    yield f"{result.rows:,} rows in {fmt.duration(result.load_seconds)} ({rate}), {then}; {size} in all"
 
 
 def _of_options(

@@ -72,13 +72,20 @@ def _tolerance(text: str) -> float:
 
 
 def _document(result: Fidelity, tolerance: float, *, passed: bool) -> dict[str, object]:
+    heap = {relation: ratio for relation, ratio, _ in result.sizes}
+    outside = {relation: ratio for relation, _, ratio in result.sizes}
     return {
         "within": passed,
         "exit_code": 0 if passed else 1,
         "tolerance": tolerance,
         "missing": list(result.missing),
         "tables": [
-            {"table": str(relation), "rows": here, "rows_compared": there}
+            {
+                "table": str(relation),
+                "rows": here,
+                "rows_compared": there,
+                "bytes_per_row": {"heap": heap.get(relation), "out_of_line": outside.get(relation)},
+            }
             for relation, here, there in result.rows
         ],
         "columns": [
@@ -103,7 +110,14 @@ def _show(result: Fidelity, tolerance: float, *, passed: bool) -> None:
         cells = [line[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         typer.echo("  ".join(cells))
+    for relation, heap, outside in result.sizes:
+        if outside is not None:
+            inside = "" if heap is None else f"{heap:.2f} times the heap, "
+            typer.echo(f"{relation}: a row takes {inside}{outside:.2f} times the room out of line")
     for what in result.missing:
         typer.echo(f"not compared: {what}")
+    if len(lines) == 1:
+        typer.echo("nothing was compared: no column has statistics on both sides; run ANALYZE, or --scan")
+        return
     verdict = "within" if passed else "not within"
-    typer.echo(f"{verdict} {100 * tolerance:g} %; ~ does not count")
+    typer.echo(f"{verdict} {100 * tolerance:g} %: ! is beyond it, ~ does not count")

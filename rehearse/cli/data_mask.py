@@ -68,6 +68,7 @@ def mask(
     if writes and rules is None:
         raise InputError("no --rules", "let rules be drafted: rehearse data mask ... --draft mask.toml")
     share = _share(fraction)
+    _require_choice(source, share, root)
     key = _key(key_file) if writes else None
     given = read_rules(rules) if rules else Rules("--rules")
     with ExitStack() as stack:
@@ -90,6 +91,22 @@ def mask(
     _show_result(result, plan, str(out or "the database"), json_output=json_output)
 
 
+def _is_dsn(text: str) -> bool:
+    return "://" in text or ("=" in text and not Path(text).exists())
+
+
+def _require_choice(source: str, share: float | None, root: str | None) -> None:
+    from rehearse.errors import InputError
+
+    if share is not None and root is not None:
+        raise InputError("--fraction and --root are two ways to choose rows", "give one of them")
+    if root is not None and not _is_dsn(source):
+        raise InputError(
+            "--root is a query, and only a server can answer one: a dump's rows are never put on a disk",
+            "restore the dump, and name that database by --source DSN; or give --fraction 10%",
+        )
+
+
 def _source(stack: ExitStack, text: str) -> Source:
     from rehearse.dataset.masking.source import DumpSource, LiveSource
     from rehearse.engines.postgres.copy_stream import read_snapshot
@@ -100,7 +117,7 @@ def _source(stack: ExitStack, text: str) -> Source:
     from rehearse.provision.dsn import parse_dsn
 
     bindir = embedded_installation().bindir
-    if "://" in text or "=" in text:
+    if _is_dsn(text):
         target = parse_dsn(text)
         return LiveSource.of(target, stack.enter_context(read_snapshot(target)), bindir)
     dump = Dump.open(Path(text), bindir)
@@ -157,14 +174,9 @@ def _narrowed(job: Job, share: float | None, root: str | None, copies: int, *, c
     from rehearse.dataset.masking.roots import root_rows
     from rehearse.dataset.masking.source import LiveSource
     from rehearse.dataset.masking.subset import by_fraction, by_root, multiplied, read_keys
-    from rehearse.errors import InputError
 
     if share is None and root is None and copies == 1:
         return job
-    if share is not None and root is not None:
-        raise InputError("--fraction and --root are two ways to choose rows", "give one of them")
-    if root is not None and not isinstance(job.source, LiveSource):
-        raise InputError("--root asks the source, and a dump cannot be asked", "give --fraction, or a DSN")
     keys = read_keys(job.source, job.plan)
     if share is not None:
         job = replace(job, selection=by_fraction(keys, share, job.key))

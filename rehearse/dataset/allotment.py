@@ -9,7 +9,7 @@ from rehearse.dataset.bits import key_of
 from rehearse.dataset.exclusions import KeyNeed, told_apart
 from rehearse.dataset.expressions import Not, NotUnderstoodError, parse
 from rehearse.dataset.facts import Says, alternatives
-from rehearse.dataset.generators import Fan
+from rehearse.dataset.generators import Fan, InOrder
 from rehearse.dataset.generators.fans import Exactly
 from rehearse.dataset.keys import Allocation, Carrier, KeySpec, allocate
 from rehearse.dataset.kinds import TEXTS, UnsupportedTypeError, Wanted, flattened, values_of
@@ -129,6 +129,8 @@ class Allotment:
                 self.other_than(place) is not None or {mine, *(c.name for c in others)} & assigned.keys()
             )
             if link.role != LEAD or len(others) != 1 or settled:
+                if fan.optional:
+                    continue
                 raise DatasetError(
                     f"{self.need.relation}: `children` per {link.parent} cannot be shared out within the "
                     f"unique key {quote_name(key.name)}",
@@ -137,11 +139,14 @@ class Allotment:
             return self._shared_out(place, fan, others[0], key, rows)
         return None
 
-    def _shared_out(self, place: int, fan: Exactly, other: Carrier, key: KeyNeed, rows: int) -> Family:
+    def _shared_out(self, place: int, fan: Exactly, other: Carrier, key: KeyNeed, rows: int) -> Family | None:
         size = max(1, self.size(place))
-        shared = Shared(fan.fan, size, rows)
+        placing = self.need.columns[self.links[place].columns[0]].given.placing
+        shared = Shared(fan.fan, size, rows, placing.correlation if isinstance(placing, InOrder) else 0.0)
         most = shared.most
         if most > other.size:
+            if fan.optional:
+                return None
             raise DatasetError(
                 f"{self.need.relation}: the busiest of {self.links[place].parent} would have {most:,} "
                 f"children, and the unique key {quote_name(key.name)} tells {other.size:,} apart",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rehearse.dataset.described import apply_schema, described, fill, rows_loaded
@@ -10,9 +10,12 @@ from rehearse.dataset.generators.resolve import wishes_of
 from rehearse.dataset.load import LoadProgress
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.introspect import introspect
+from rehearse.model.ledgers import ledgers_among
 from rehearse.model.migration import SqlFile
 from rehearse.model.profile import Profile
+from rehearse.model.relation import Relation
 from rehearse.model.scenario import DatabaseSpec, DatasetSpec, RowCounts
+from rehearse.model.schema import Schema
 from rehearse.model.target import Target
 
 
@@ -65,7 +68,10 @@ def load_described(
     with connect(target, "rehearse") as connection:
         schema = introspect(connection)
     loaded = rows_loaded(target, schema)
-    what = described(dataset, schema, wishes_of(dataset, schema, loaded), loaded=loaded)
+    wishes = wishes_of(dataset, schema, loaded)
+    ledgers = _unfilled(dataset, schema, loaded)
+    # as in a rehearsal: rows that we made up would be read by the tool as its own
+    what = described(dataset, schema, wishes, loaded={**loaded, **dict.fromkeys(ledgers, 0)})
     facts = fill(target, what, on_progress, streams=streams)
     return LoadResult(
         rows=facts.rows,
@@ -74,5 +80,17 @@ def load_described(
         index_seconds=facts.index_seconds,
         rows_per_second=facts.rows / facts.load_seconds if facts.load_seconds else 0.0,
         tables=tuple((str(relation), count) for relation, count in what.plan.rows.items()),
-        notes=(*excused, *what.unused, *facts.notes),
+        notes=(*excused, *what.unused, *(_left_empty(ledger) for ledger in ledgers), *facts.notes),
     )
+
+
+def _unfilled(dataset: DatasetSpec, schema: Schema, loaded: Mapping[Relation, int]) -> tuple[Relation, ...]:
+    """Migration tools' ledgers that have no rows, unless somebody gives them some by name."""
+    named = {table.relation: rows for name, rows in dataset.rows.tables if (table := schema.find(name))}
+    profiled = () if dataset.profile is None else dataset.profile.tables
+    counts = (loaded, named, {table.relation: table.rows for table in profiled})
+    return tuple(sorted(ledgers_among(schema, counts) - loaded.keys() - named.keys()))
+
+
+def _left_empty(ledger: Relation) -> str:
+    return f"{ledger} stays empty: it is the ledger of a migration tool; name it under rows to fill it"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rehearse.dataset.allotment import Allotment
 from rehearse.dataset.facts import Facts
-from rehearse.dataset.generators import Anywhere, Beside, InOrder
+from rehearse.dataset.generators import Anywhere, Beside, InOrder, Jointly
 from rehearse.dataset.generators.weighted import Evenly
 from rehearse.dataset.kinds import UnsupportedTypeError
 from rehearse.dataset.links import IMPLIED, WITHIN
@@ -25,6 +25,7 @@ from rehearse.dataset.recipe import (
     Earlier,
     Empty,
     Fanned,
+    FannedEarlier,
     Nulls,
     Other,
     Own,
@@ -94,7 +95,7 @@ class Designer:
             match column.source:
                 case Calculated(expression):
                     missing = [other for other in expression.columns if other not in columns]
-                case Chosen(placing=Beside(other)):
+                case Chosen(placing=Beside(other) | Jointly(other)):
                     missing = [other] if isinstance(columns.get(other, _NOTHING).source, Empty) else []
                 case _:
                     continue
@@ -142,10 +143,11 @@ class Designer:
         if (settled := shared or digit) is not None:
             return settled
         fan = self.allotment.around.fans.get((relation, link.columns))
-        if fan is not None and not own:
+        if fan is not None:
             placing = self.allotment.need.columns[link.columns[0]].given.placing
             correlation = placing.correlation if isinstance(placing, InOrder) else 0.0
-            return Fanned(key, size, fan, max(1, self.rows), correlation)
+            rows = max(1, self.rows)
+            return FannedEarlier(key, rows, fan) if own else Fanned(key, size, fan, rows, correlation)
         return Earlier(key, max(1, self.rows)) if own else Random(key, size, skewed=True)
 
     def _column(self, column: ColumnNeed, references: tuple[Reference, ...]) -> ColumnRecipe | None:

@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rehearse.dataset.bits import Rows, below, fractions, key_of, mix, row_numbers
-from rehearse.dataset.generators import Anywhere, Beside, InOrder, Places
+from rehearse.dataset.generators import Anywhere, Beside, InOrder, Jointly, Places
 from rehearse.dataset.generators.numbers import Shaped
-from rehearse.dataset.generators.placing import joined
+from rehearse.dataset.generators.placing import joined, shared_out
 from rehearse.dataset.recipe import (
     Ascending,
     Borrowed,
@@ -189,6 +189,10 @@ class Generator:
                 return joined(own, _along(batch.rows, key_of(chosen.key), chosen.rows), correlation)
             case Beside(name, correlation):
                 return joined(own, self._places(batch, batch.table.column(name)), correlation)
+            case Jointly() as along:
+                other = batch.table.column(along.column)
+                there = _kept(batch.rows, other.nulls) if other.nulls is not None else None
+                return shared_out(own, self._places(batch, other), along, there)
 
     def _borrowed(self, batch: _Batch, place: int, column: str) -> pl.Series:
         reference = batch.table.references[place]

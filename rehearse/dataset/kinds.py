@@ -11,12 +11,12 @@ from rehearse.dataset.facts import Facts, Says, alternatives
 from rehearse.dataset.lattices import LATTICES, lattice
 from rehearse.dataset.patterns import TYPICAL, PatternError, Slots, from_like, from_regex, longest, size
 from rehearse.dataset.shapes import shape
+from rehearse.dataset.uuids import Uuids
 from rehearse.dataset.values import (
     Assembled,
     Choices,
     Spans,
     Template,
-    Uuids,
     Values,
     Vocabulary,
     code,
@@ -89,7 +89,7 @@ def values_of(  # noqa: PLR0911 - one arm a family of types
         return _text(base, facts, wanted)
     if base.name == "uuid":
         return Uuids(wanted.key)
-    made = shape(base, facts.json, exact=wanted.exact)
+    made = shape(base, facts.json, (facts.min_length, facts.max_length), exact=wanted.exact)
     if made is None:
         raise UnsupportedTypeError(type_.sql)
     return made

@@ -136,6 +136,7 @@ class _Loader:
         suspension = Suspension(superuser)
         try:
             suspension.begin(self.connection, rows)
+            notes += suspension.told(self.connection, rows)
             self._copy(schema, rows, replica=superuser)
             copied = time.monotonic()
             self._rebuild(suspension)

@@ -144,7 +144,26 @@ class Fanned:
         return self.fan.parents(places, self.size)
 
 
-Draw: TypeAlias = Random | Digit | Ascending | Earlier | Within | Other | Fanned | Shared | Nth
+@dataclass(frozen=True, slots=True)
+class FannedEarlier:
+    """A row of the same table as the fan shares them out, where that comes before this one; else one as far
+    ahead of this row as it is ahead of the end. The first row gets itself.
+    """
+
+    key: int
+    rows: int
+    fan: Fan
+
+    def index(self, rows: Rows) -> Rows:
+        """The numbers of the rows referred to."""
+        chosen = self.fan.parents(fractions(rows, self.key), self.rows)
+        existing = np.minimum(rows, np.uint64(self.rows - 1))
+        return np.where(chosen < existing, chosen, chosen * existing // np.uint64(self.rows))
+
+
+Draw: TypeAlias = (
+    Random | Digit | Ascending | Earlier | FannedEarlier | Within | Other | Fanned | Shared | Nth
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,4 +129,7 @@ def translated(error: psycopg.Error, what: object) -> RehearseError:
     named = error.diag.constraint_name
     if named and named not in message:
         message = f"{message} (constraint {named})"
-    return DatasetError(f"{what}: {message}", "load the table from a SQL file")
+    mend = "load the table from a SQL file"
+    if error.sqlstate.startswith("22"):  # a value that the type does not take: somebody's own, as a rule
+        mend = f"say otherwise in [dataset.columns] what it holds, or {mend}"
+    return DatasetError(f"{what}: {message}", mend)

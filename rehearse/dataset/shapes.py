@@ -27,12 +27,18 @@ _WORDS = (
     "maple",
 )
 _BITS = ("0", "1")
+_OCTETS_OF_A_VALUE = 16
+_VARIED_OCTETS = 64
 
 
-def shape(type_: DataType, json: str, *, exact: bool) -> Values | None:
+def shape(
+    type_: DataType, json: str, lengths: tuple[int, int | None] = (0, None), *, exact: bool
+) -> Values | None:
     """Values of a type by its name; None for a type that is not known. `json` is what kind of JSON value
-    is asked for (object if empty).
+    is asked for (object if empty), `lengths` the fewest and most bytes of a bytea.
     """
+    if type_.name == "bytea":
+        return _octets(*lengths, exact=exact)
     if type_.name in _LISTS:
         return Choices(_LISTS[type_.name])
     if type_.name in {"json", "jsonb"}:
@@ -44,6 +50,13 @@ def shape(type_: DataType, json: str, *, exact: bool) -> Values | None:
         return _places(type_, exact=exact)
     slots = _FIXED.get(type_.name, ())
     return Template(slots, exact) if slots else None
+
+
+def _octets(least: int, most: int | None, *, exact: bool) -> Template:
+    """Bytes, sixteen of them unless that is too few or too many; those beyond the 64th are zero."""
+    length = max(least, min(_OCTETS_OF_A_VALUE, _OCTETS_OF_A_VALUE if most is None else most))
+    varied = min(length, _VARIED_OCTETS)
+    return Template((("\\x",), *((_HEX,) * varied), ("00" * (length - varied),)), exact)
 
 
 def _slots(*parts: str | tuple[str, ...]) -> Slots:
@@ -114,7 +127,6 @@ _SIZED: dict[str, Callable[[int | None], Slots]] = {
     "sparsevec": _sparse_vector,
 }
 _FIXED: dict[str, Slots] = {
-    "bytea": (("\\x",), *((_HEX,) * 16)),
     "inet": _slots("10.", _OCTETS, ".", _OCTETS, ".", _OCTETS[1:255]),
     "cidr": _slots("10.", _OCTETS, ".", _OCTETS, ".0/24"),
     "macaddr": _slots("02", *(part for _ in range(5) for part in (":", _HEX))),

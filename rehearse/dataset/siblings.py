@@ -16,17 +16,22 @@ from numpy.typing import NDArray
 from rehearse.dataset.bits import Rows, below
 from rehearse.dataset.generators import Fan
 from rehearse.dataset.generators.fans import scattered
+from rehearse.dataset.profile.ties import reordered
 
 _AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One of `size` parent rows, as the fan shares out exactly `rows` rows; further rows go round all."""
+    """One of `size` parent rows, as the fan shares out exactly `rows` rows; further rows go round all.
+
+    The parents' order goes with that of the rows as `correlation` says.
+    """
 
     fan: Fan
     size: int
     rows: int
+    correlation: float = 0.0
 
     @property
     def most(self) -> int:
@@ -37,11 +42,16 @@ class Shared:
         """The parent rows that these rows get."""
         return self.placed(rows)[0]
 
+    def _number(self, rows: Rows) -> Rows:
+        if self.correlation:
+            return reordered(rows, self.rows, self.correlation)
+        return scattered(rows, self.rows)
+
     def placed(self, rows: Rows) -> tuple[Rows, Rows]:
         """The parent row of each row, and how many of its children come before this one."""
         starts, counts = _families(self)
         further = rows >= np.uint64(self.rows)
-        number = scattered(rows % np.uint64(self.rows), self.rows)
+        number = self._number(rows % np.uint64(self.rows))
         parents = _parents(self, number)
         before = number - starts[parents]
         rest = rows - np.uint64(self.rows)

@@ -129,6 +129,15 @@ class Suspension:
             _alter(connection, key.table, "DROP CONSTRAINT", name)
             self._foreign_keys.append(key)
 
+    def told(self, connection: Connection, rows: dict[Relation, int]) -> tuple[str, ...]:
+        """What the role that loads costs: indexes of large tables that only a superuser sets aside."""
+        large = [quoted(connection, table) for table, count in rows.items() if count >= _WORTHWHILE_ROWS]
+        if self.superuser or not large:
+            return ()
+        kept = len(connection.execute(_READY, {"tables": large}).fetchall())
+        many = f"{kept} indexes of large tables were" if kept > 1 else "the index of a large table was"
+        return (f"{many} kept up row by row: only a superuser's load builds them afterwards",) if kept else ()
+
     def restore(self, connection: Connection) -> None:
         """Puts back everything but the indexes, which are rebuilt by whoever has the connections for it."""
         while self._foreign_keys:

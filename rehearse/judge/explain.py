@@ -16,6 +16,13 @@ _EFFECTS = {
 }
 
 
+def listed() -> str:
+    """All rules with their severity, a line each."""
+    width = max(len(rule.id) for rule in RULES)
+    rules = sorted(RULES, key=lambda rule: rule.id)
+    return "\n".join(f"{rule.id:{width}}  {rule.severity.value}" for rule in rules)
+
+
 def explain(rule: str) -> str:
     """The rule's reason and the safe way. Raises InputError, naming the nearest, for an unknown rule."""
     found = next((known for known in RULES if known.id == rule), None)

@@ -122,7 +122,9 @@ def derive(record: RunRecord, samples: SampleColumns | None) -> Facts:
         holds=holds,
         refusals=refusals,
         stalls=stalls,
-        locks_known=bool(record.footprints) and run is not None and not unread(statements),
+        locks_known=(
+            bool(record.footprints) and run is not None and not unread(statements) and not _broken_off(trial)
+        ),
         disk=None if scale is None else scale.disk(costs.values()),
     )
     asked = [gate for gate in record.scenario.gates if not gate.metric.of_down]
@@ -204,3 +206,8 @@ def _waited_ns(statement: Statement, waits: Iterable[LockWait]) -> int:
     ]
     longest = max([statement.waited_ns, *sampled])
     return min(longest, max(0, statement.ended_ns - statement.started_ns))
+
+
+def _broken_off(trial: Trial | None) -> bool:
+    """Whether a gate ended the migration before its time: what the rest would have locked is not known."""
+    return trial is not None and trial.aborted is not None

@@ -17,6 +17,8 @@ from rehearse.model.waits import Role, Stall
 
 # A ratio of response times never fails below this: 2 ms becoming 7 ms troubles nobody.
 LATENCY_FLOOR_S = 0.2
+# Gates that break the migration off are looked at once in so long.
+_ABORT_LOOKS_S = 0.025
 # Shorter gaps between the observer's samples say nothing.
 SHORTEST_GAP_NS = 1_000_000_000
 CLOSED_LOOP_NOTE = (
@@ -24,6 +26,7 @@ CLOSED_LOOP_NOTE = (
     "is missing"
 )
 NO_SCALE = "the scale trial, which measures it, was not made: name it in [trials] run, or --trials scale"
+_TOO_FEW = "too little was measured to say how small a difference this run could have seen"
 UPPER = (Comparison.AT_MOST, Comparison.BELOW)
 _TIMED = ("stall.", "latency.", "throughput", "blocking.")
 
@@ -57,13 +60,14 @@ def evaluate(gate: Gate, measures: Measures) -> GateResult:
         if reading.status is GateStatus.FAILED:
             reading = _disturbed(gate, measures, observed) or reading
     seen = None if observed is None else resolution_of(gate.metric, measures)
+    unsaid = _TOO_FEW if observed is not None and seen is None else ""
     return GateResult(
         gate=gate.text,
         metric=str(gate.metric),
         status=reading.status,
         observed=None if observed is None else Quantity(observed, unit),
         limit=None if limit is None else Quantity(limit, unit),
-        note=reading.note,
+        note="; ".join(part for part in (reading.note, unsaid) if part),
         resolution=None if seen is None else Quantity(seen, unit),
         disturbed=reading.disturbed,
     )
@@ -117,6 +121,8 @@ def evaluate_abort(gate: Gate, measures: Measures) -> GateResult:
         status, note = GateStatus.UNMEASURED, _why_missing(gate.metric, measures)
     elif holds(gate.comparison, observed, gate.limit):
         status, note = GateStatus.FAILED, "it was over before the migration could be broken off"
+    timed = unit is Unit.SECONDS
+    seen = None if observed is None else _ABORT_LOOKS_S if timed else resolution_of(gate.metric, measures)
     return GateResult(
         gate=f"abort if {gate.text}",
         metric=str(gate.metric),
@@ -124,6 +130,7 @@ def evaluate_abort(gate: Gate, measures: Measures) -> GateResult:
         observed=None if observed is None else Quantity(observed, unit),
         limit=Quantity(gate.limit, unit),
         note=note,
+        resolution=None if seen is None else Quantity(seen, unit),
     )
 
 
@@ -275,6 +282,10 @@ def _why_missing(ref: MetricRef, measures: Measures) -> str:
         (of_traffic and measures.traffic is None, "there are no samples of the traffic"),
         (of_traffic, f"no transaction was due for {ref}"),
         (measures.run is None, "the migration was not run"),
+        (
+            measures.trial is not None and measures.trial.aborted is not None,
+            "the migration was broken off, and what it would have come to is not known",
+        ),
         (ref.name == "blocking.max", "nobody watched the locks"),
         (
             family == "blocking" and not measures.locks_known,

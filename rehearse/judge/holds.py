@@ -59,6 +59,11 @@ class Hold:
         """The strongest of its locks."""
         return max(self.takings, key=lambda taking: taking.mode.strength)
 
+    def strongest_at(self, statement: Statement) -> Taking:
+        """The strongest of those that were taken by the time `statement` was through."""
+        taken = [taking for taking in self.takings if taking.statement.index <= statement.index]
+        return max(taken or self.takings[:1], key=lambda taking: taking.mode.strength)
+
     @property
     def scripts(self) -> tuple[str, ...]:
         """The scripts it keeps out."""

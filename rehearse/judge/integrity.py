@@ -61,7 +61,7 @@ def retyping(facts: Facts, table: Relation, column: ColumnIntegrity) -> Statemen
 def writing(facts: Facts, table: TableIntegrity, column: str | None = None) -> Statement | None:
     """The statement that wrote to the table: first those that were seen to, or took its rows away with it,
     then those of which it is not known and whose text names it; among them one that names the column. Where
-    rows are `lost`, one that only adds rows comes last.
+    rows are `lost`, an UPDATE comes after what removes rows, and one that only adds rows last.
     """
     names = {table.table, table.after}
     seen = [s for s in facts.statements if not names.isdisjoint(_changed_by(s))]
@@ -72,8 +72,10 @@ def writing(facts: Facts, table: TableIntegrity, column: str | None = None) -> S
     ]
     unread = [s for s in naming if s.effects is None or not s.effects.counted]
     for writers in (seen, unread, naming):
-        taking = [s for s in writers if not table.lost or column is not None or not _only_adds(s)]
-        first = taking or writers
+        of_rows = bool(table.lost) and column is None
+        removing = [s for s in writers if of_rows and not _keeps_rows(s)]
+        taking = [s for s in writers if not of_rows or not _only_adds(s)]
+        first = removing or taking or writers
         with_column = [s for s in first if column is not None and says(s, column)]
         if first:
             return next(iter([*with_column, *first]))
@@ -92,6 +94,11 @@ def _changed_by(statement: Statement) -> set[Relation]:
 
 def _only_adds(statement: Statement) -> bool:
     return statement.command.split(" ")[0] in ("INSERT", "COPY")
+
+
+def _keeps_rows(statement: Statement) -> bool:
+    """An UPDATE takes rows away only where it changes their keys."""
+    return statement.command.split(" ")[0] in ("INSERT", "COPY", "UPDATE")
 
 
 def says(statement: Statement, name: str) -> bool:

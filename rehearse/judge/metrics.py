@@ -288,7 +288,9 @@ class Measures:
         return None if self.disk is None else self.disk.projected
 
     def _effects_known(self) -> bool:
-        """Whether the effects of all that ran to its end were read."""
+        """Whether the effects of all that ran to its end were read, and no gate broke the migration off."""
+        if self.trial is not None and self.trial.aborted is not None:
+            return False
         return not any(
             cost.statement.effects is None and cost.statement.outcome is StatementOutcome.OK and cost.busy_ns
             for cost in self.costs.values()

@@ -20,10 +20,22 @@ from rehearse.model.verdict import Finding, Severity
 _HALF = 0.5  # of the table's rows: a copy, rather than a table that is made beside it
 _MODIFIERS = r"(?:(?:ONLY|IGNORE|LOW_PRIORITY|DELAYED|QUICK|INTO|FROM)\s+)*"
 _NAME = r"(?:[\"`]?\w+[\"`]?\s*\.\s*)?[\"`]?{name}[\"`]?(?!\w)"
-_CHANGES = rf"\b(?:UPDATE|DELETE|MERGE|REPLACE)\s+{_MODIFIERS}{_NAME}"
-_DELETES = rf"\bDELETE\s+{_MODIFIERS}{_NAME}"
-_EVENTS = r"\b(?:UPDATE|DELETE)\b"  # of a trigger, before what it executes
-_UPSERTS = rf"\bINSERT\s+{_MODIFIERS}{_NAME}.*\b(?:DO|KEY)\s+UPDATE\b"
+# what changes rows that are there, and the events of triggers that it fires
+_CHANGES = (
+    (rf"\bUPDATE\s+{_MODIFIERS}{_NAME}", {"UPDATE"}),
+    (rf"\bDELETE\s+{_MODIFIERS}{_NAME}", {"DELETE"}),
+    (rf"\bINSERT\s+{_MODIFIERS}{_NAME}.*\b(?:DO|KEY)\s+UPDATE\b", {"UPDATE"}),
+    (rf"\bMERGE\s+{_MODIFIERS}{_NAME}.*\bTHEN\s+UPDATE\b", {"UPDATE"}),
+    (rf"\bMERGE\s+{_MODIFIERS}{_NAME}.*\bTHEN\s+DELETE\b", {"DELETE"}),
+    (rf"\bREPLACE\s+{_MODIFIERS}{_NAME}", {"INSERT", "DELETE"}),
+)
+_EVENTS = r"\b(?:INSERT|UPDATE|DELETE)\b"  # of a trigger, before what it executes
+_TRIGGER = re.compile(
+    r"\bTRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?[\"`]?(\w+)(?:.*\bEXECUTE\s+(?:FUNCTION|PROCEDURE)\s+([\w.\"]+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_ENDS = r"\b(?:DROP|DISABLE)\b.*(?<!\w)(?:{names})(?!\w)"
+_ENDS_ALL = re.compile(r"\bDISABLE\s+TRIGGER\s+(?:ALL|USER)\b", re.IGNORECASE)
 
 
 def updates_at_stake(facts: Facts, rule: str) -> Iterable[Finding]:
@@ -35,23 +47,30 @@ def updates_at_stake(facts: Facts, rule: str) -> Iterable[Finding]:
             table = change.relation
             if change.what not in ("dropped", "renamed") or expendable(facts, table):
                 continue
-            if not _changed_by(facts, table):
+            if not changed_by(facts, table):
                 continue
             copy = _copy_of(facts, table, swap)
-            if copy is not None and not (_shut(facts, table, copy, swap) or _carried(facts, table, copy)):
+            if copy is not None and not (
+                _shut(facts, table, copy, swap) or _carried(facts, table, copy, swap)
+            ):
                 yield _finding(facts, rule, table, copy, swap)
 
 
-def _changed_by(facts: Facts, table: Relation) -> tuple[str, ...]:
-    """The scripts that update or delete rows of it."""
+def changed_by(facts: Facts, table: Relation) -> dict[str, frozenset[str]]:
+    """The scripts that change rows of it which are there, and the events of triggers that they fire."""
     name = re.escape(table.name)
-    rules = [re.compile(rule.format(name=name), re.IGNORECASE | re.DOTALL) for rule in (_CHANGES, _UPSERTS)]
+    rules = [
+        (re.compile(rule.format(name=name), re.IGNORECASE | re.DOTALL), events) for rule, events in _CHANGES
+    ]
     touching = set(facts.heat.touched_by(table)) - facts.new_scripts
-    return tuple(
-        script.name
+    found = {
+        script.name: frozenset().union(
+            *(events for rule, events in rules if any(map(rule.search, script.statements)))
+        )
         for script in facts.record.scripts
-        if script.name in touching and any(rule.search(text) for rule in rules for text in script.statements)
-    )
+        if script.name in touching
+    }
+    return {script: events for script, events in found.items() if events}
 
 
 def _copy_of(facts: Facts, table: Relation, swap: Statement) -> Statement | None:
@@ -84,24 +103,48 @@ def _shut(facts: Facts, table: Relation, copy: Statement, swap: Statement) -> bo
     )
 
 
-def _carried(facts: Facts, table: Relation, copy: Statement) -> bool:
-    """Whether triggers were there before the copy that may write to both, for whatever the scripts do."""
+def _carried(facts: Facts, table: Relation, copy: Statement, swap: Statement) -> bool:
+    """Whether triggers stood on it from before the copy to the swap that may write to both, for whatever
+    the scripts do.
+    """
     fired = {
         event.upper()
         for statement in facts.statements
         if statement.index < copy.index
         and statement.command.startswith("CREATE")
         and "TRIGGER" in statement.command
-        and any(lock.table == table for lock in (statement.effects.locks if statement.effects else ()))
+        and _locks(statement, table)
+        and not _ended(facts, table, statement, swap)
         for event in re.findall(_EVENTS, statement.text.partition("EXECUTE")[0], re.IGNORECASE)
     }
-    deletes = re.compile(_DELETES.format(name=re.escape(table.name)), re.IGNORECASE)
-    texts = [text for script in facts.record.scripts for text in script.statements]
-    return "UPDATE" in fired and ("DELETE" in fired or not any(deletes.search(text) for text in texts))
+    return frozenset().union(*changed_by(facts, table).values()) <= fired
+
+
+def _ended(facts: Facts, table: Relation, made: Statement, swap: Statement) -> bool:
+    """Whether the trigger that `made` creates is gone or off before `swap`. In the transaction of the swap
+    the lock that it takes to drop it keeps changes out from then on.
+    """
+    match = _TRIGGER.search(made.text)
+    names = [name.rpartition(".")[2].strip('"') for name in match.groups() if name] if match else []
+    if not names:
+        return False
+    ends = re.compile(_ENDS.format(names="|".join(map(re.escape, names))), re.IGNORECASE | re.DOTALL)
+    return any(
+        made.index < statement.index < swap.index
+        and statement.transaction != swap.transaction
+        and facts.committed(statement)
+        and _locks(statement, table)
+        and (ends.search(statement.text) or _ENDS_ALL.search(statement.text))
+        for statement in facts.statements
+    )
+
+
+def _locks(statement: Statement, table: Relation) -> bool:
+    return any(lock.relation == table for lock in (statement.effects.locks if statement.effects else ()))
 
 
 def _finding(facts: Facts, rule: str, table: Relation, copy: Statement, swap: Statement) -> Finding:
-    scripts = wording.listed(_changed_by(facts, table))
+    scripts = wording.listed(tuple(changed_by(facts, table)))
     return Finding(
         rule=rule,
         severity=Severity.UNMEASURED,
@@ -112,10 +155,11 @@ def _finding(facts: Facts, rule: str, table: Relation, copy: Statement, swap: St
         statement=swap.index,
         subject=f"{table} (changed meanwhile)",
         evidence=(
-            f"no lock kept writes out of {table} from the copy to the swap, and no trigger stood on it",
+            f"no lock kept writes out of {table} all the time, and no trigger stood on it all the time",
         ),
         advice=(
-            "Have a trigger write changes to both tables, made before the copy begins; or copy and swap in "
+            "Have a trigger write changes to both tables, made before the copy begins and dropped no "
+            "earlier than in the swap's transaction; or copy and swap in "
             f"one transaction that begins with LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE."
         ),
     )

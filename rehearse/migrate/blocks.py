@@ -17,7 +17,7 @@ from rehearse.engines.postgres.split import SqlStatement
 from rehearse.engines.postgres.totals import Marks, Totals, locks_behind
 from rehearse.migrate.documented import documented_locks, locked_by_text
 from rehearse.migrate.ledger import Evidence, Ledger, telling_modes
-from rehearse.migrate.rowlocks import has_locking_clause
+from rehearse.migrate.rowlocks import called_names, has_locking_clause
 from rehearse.migrate.witness import Seen, Span, TableLock, Witness
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import Effects, LockEvidence, TableTotals
@@ -70,7 +70,7 @@ def block_effects(
     return replace(
         effects,
         longest_transaction_ns=seen.longest_transaction_ns,
-        totals=_with_row_locks(text, effects),
+        totals=_with_row_locks(f"{text};{_behind(text, effects, witness)}", effects),
         loops=_may_loop(text),
     )
 
@@ -83,6 +83,11 @@ def _may_loop(text: str) -> bool:
     except ValueError:
         return True
     return not text or bool(found & _REPEATING)
+
+
+def _behind(text: str, effects: Effects, witness: Witness) -> str:
+    """The bodies of what `text` calls, and of what triggers on the tables call that it changes."""
+    return witness.bodies(called_names(text), {total.table for total in effects.totals if total.changed})
 
 
 def _with_row_locks(text: str, effects: Effects) -> tuple[TableTotals, ...]:

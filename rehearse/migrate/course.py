@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
-from rehearse.engines.postgres.catalog import CATALOG, catalog_of
+from rehearse.engines.postgres.catalog import CATALOG_WITHIN, Catalog, catalog_within
 from rehearse.engines.postgres.command import Control
 from rehearse.engines.postgres.probe import (
     PROBE,
@@ -30,8 +30,8 @@ from rehearse.migrate.blocks import Before, block_effects, called, evidence_of, 
 from rehearse.migrate.documented import documented_locks, tables_named
 from rehearse.migrate.journal import LOST, LOST_SQLSTATE
 from rehearse.migrate.ledger import Ledger
+from rehearse.migrate.lockers import Lockers
 from rehearse.migrate.perform import with_wal
-from rehearse.migrate.rowlocks import rows_locked
 from rehearse.migrate.sending import changes_settings
 from rehearse.migrate.toolbook import HUNG_UP, ToolBook, changed_nothing, shown
 from rehearse.migrate.witness import Seen, Witness
@@ -62,6 +62,7 @@ class Work:
     ended_ns: int = 0
     transaction: int = 0
     lock_timeout_ms: int = 0
+    statement_timeout_ms: int = 0
     fresh: bool = False
     tag: str | None = None  # of its answer: None until there is one
     failure: Failure | None = None
@@ -81,6 +82,7 @@ class Course:
     def __init__(self, book: ToolBook, witness: Witness, ledger: Ledger, pid: int, version: int) -> None:
         self._book = book
         self._witness = witness
+        self._lockers = Lockers(witness.bodies)
         self._ledger = ledger
         self._pid = pid
         self._version = version
@@ -89,6 +91,7 @@ class Course:
         self._lsn = 0
         self._mark: Mark | None = None
         self._lock_timeout_ms = 0
+        self._statement_timeout_ms = 0
         self._transaction: int | None = None
         self._began_ns = 0
         self._done: list[Work] = []  # since the last ReadyForQuery
@@ -107,6 +110,8 @@ class Course:
 
     def start(self, work: Work) -> None:
         """It is about to be sent, or the one before it in the same command has just ended."""
+        if self._transaction is None:
+            self._catch_up()
         work.index, work.started_ns = self._book.announce(self._pid, shown(work.source.text))
         if self._done:
             work.started_ns = max(work.sent_ns, self._reached_ns)
@@ -119,6 +124,7 @@ class Course:
         assert self._transaction is not None
         work.transaction = self._transaction
         work.lock_timeout_ms = self._lock_timeout_ms
+        work.statement_timeout_ms = self._statement_timeout_ms
         if work.alone:
             if work.source.command in _BLOCKS:
                 self._before = Before(self._witness.marks(), self._witness.shared_counters())
@@ -137,13 +143,14 @@ class Course:
         """What the question behind it was answered."""
         probe = probe_of(value)
         self._lock_timeout_ms = probe.lock_timeout_ms
+        self._statement_timeout_ms = work.statement_timeout_ms = probe.statement_timeout_ms
         self._align(probe, time.monotonic_ns())
         at_ns = probe.clock_us * 1000 + self._offset_ns
         work.ended_ns = self._reached_ns = min(max(at_ns, work.started_ns), time.monotonic_ns())
         effects = self._ledger.probed(work.source.command, probe)
         effects = replace(effects, wal_bytes=probe.lsn - self._lsn)
         read = self._ledger.read_under(LockMode.ROW_SHARE)
-        locked = rows_locked(work.source, work.tag or "", effects, read, self._witness.bodies)
+        locked = self._lockers.rows_locked(work.source, work.tag or "", effects, read)
         work.effects = replace(effects, rows_locked=locked)
         self._lsn = probe.lsn
 
@@ -174,8 +181,8 @@ class Course:
             work.failure, work.effects = failure, None
             work.ended_ns = time.monotonic_ns()
 
-    def settled(self, status: bytes, ask: Ask | None) -> None:
-        """The server is ready for the next command. `ask` is None where the tool has already sent it."""
+    def settled(self, status: bytes, ask: Ask) -> None:
+        """The server is ready for the next command."""
         # one that the server skipped, behind one that it refused, was never executed
         self._done = done = [w for w in self._done if w.tag is not None or w.failure is not None]
         self._status = status
@@ -187,10 +194,9 @@ class Course:
             self._after_renaming(done, ask, committed=True)
             if self._transaction is not None:
                 self._end(time.monotonic_ns(), committed=not refused)
-            if ask is not None:
-                self.mark(ask)
-                self._account(done, before)
-        elif ask is not None and status == b"T":
+            self.mark(ask)
+            self._account(done, before)
+        elif status == b"T":
             self._after_renaming(done, ask, committed=False)
             self._inside(done, ask)
         self._done = []
@@ -204,10 +210,12 @@ class Course:
         asked_ns = time.monotonic_ns()
         rows = ask(mark_for(self._version))
         answered_ns = time.monotonic_ns()
+        self._ledger.flushed()
         self._mark = mark_of(rows[0]) if rows else None
         if self._mark is not None:
             self._offset_ns = (asked_ns + answered_ns) // 2 - self._mark.clock_us * 1000
             self._lock_timeout_ms = self._mark.lock_timeout_ms
+            self._statement_timeout_ms = self._mark.statement_timeout_ms
             self._lsn = self._mark.lsn
 
     def lost(self, *, by_server: bool) -> None:
@@ -228,13 +236,16 @@ class Course:
         for work in done:
             self._write(work)
 
-    def _begin(self, at_ns: int) -> None:
+    def _catch_up(self) -> None:
+        """With what other sessions have committed."""
         committed = self._book.committed
         if committed != self._seen:
             catalog = self._witness.catalog(patience_s=_BRIEFLY_S)
             if catalog is not None:
                 self._seen = committed
                 self._ledger.caught_up(catalog)
+
+    def _begin(self, at_ns: int) -> None:
         self._transaction, self._began_ns, self._changed = self._book.begin(), at_ns, False
         self._ledger.begin()
 
@@ -252,13 +263,13 @@ class Course:
         self._watching.close()
         return watched
 
-    def _after_alone(self, done: list[Work], watched: Seen | None, ask: Ask | None) -> None:
+    def _after_alone(self, done: list[Work], watched: Seen | None, ask: Ask) -> None:
         """One that makes its own transactions was seen from outside. A failure leaves what it had done by
         then, an invalid index for one, and the tool may go on in spite of it.
         """
         before, self._before = self._before, None
         work = next((work for work in done if work.alone), None)
-        if work is None or watched is None or ask is None:
+        if work is None or watched is None:
             return
         after = self._witness.catalog(patience_s=_PATIENCE_S)
         if after is None:
@@ -278,18 +289,19 @@ class Course:
             work.effects = self._ledger.recaptured(command, after, evidence)
         self._ledger.begin()  # it has committed as it went
 
-    def _after_renaming(self, done: list[Work], ask: Ask | None, *, committed: bool) -> None:
+    def _after_renaming(self, done: list[Work], ask: Ask, *, committed: bool) -> None:
         """ALTER SCHEMA changes the names of tables without locking them: the whole catalog is read anew."""
         work = next((w for w in done if w.source.command == RENAMES and w.tag is not None), None)
-        if work is None or work.failure or ask is None:
+        if work is None or work.failure:
             return
-        if committed:
-            catalog = self._witness.catalog(patience_s=_PATIENCE_S)
-        else:
-            rows = ask(CATALOG)
-            catalog = catalog_of(rows[0][0] or "") if rows else None
+        catalog = self._witness.catalog(patience_s=_PATIENCE_S) if committed else self._within(ask)
         if catalog is not None:
             work.effects = self._ledger.recaptured(RENAMES, catalog, ())
+
+    def _within(self, ask: Ask) -> Catalog | None:
+        """The catalog as the open transaction sees it."""
+        rows = ask(CATALOG_WITHIN)
+        return catalog_within(rows[0][0] or "", self._ledger.catalog()) if rows else None
 
     def _oids(self, names: tuple[str, ...], ask: Ask) -> tuple[int, ...]:
         found = []
@@ -311,9 +323,9 @@ class Course:
     def _inside(self, done: list[Work], ask: Ask) -> None:
         """Learns, within an open transaction, what no question behind a statement has told."""
         if any(work.source.control is Control.ROLLBACK_TO for work in done):
-            probe, catalog = ask(PROBE), ask(CATALOG)
-            if probe and catalog:
-                self._ledger.rolled_back_to(probe_of(probe[0][0] or ""), catalog_of(catalog[0][0] or ""))
+            probe, catalog = ask(PROBE), self._within(ask)
+            if probe and catalog is not None:
+                self._ledger.rolled_back_to(probe_of(probe[0][0] or ""), catalog)
         if any(changes_settings(work.source) for work in done):
             shown = ask(SHOW_LOCK_TIMEOUT)
             self._lock_timeout_ms = milliseconds(shown[0][0] or "0") if shown else 0
@@ -346,5 +358,6 @@ class Course:
             sqlstate=work.failure.sqlstate if work.failure else None,
             message=work.failure.message if work.failure else None,
             lock_timeout_ms=work.lock_timeout_ms,
+            statement_timeout_ms=work.statement_timeout_ms,
             effects=work.effects,
         )

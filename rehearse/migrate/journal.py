@@ -104,6 +104,7 @@ class Journal:
         transaction: int,
         lock_timeout_ms: int,
         effects: Effects | None,
+        statement_timeout_ms: int = 0,
     ) -> None:
         """The next statement was executed between `times_ns`."""
         source = self._sources[self.next]
@@ -121,6 +122,7 @@ class Journal:
                 sqlstate=ending.sqlstate,
                 message=ending.message,
                 lock_timeout_ms=lock_timeout_ms,
+                statement_timeout_ms=statement_timeout_ms,
                 effects=effects,
             )
         )

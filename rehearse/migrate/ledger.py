@@ -8,30 +8,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from rehearse.engines.postgres.catalog import PARTITIONED_INDEX, Catalog, ColumnFacts, RelationFacts
+from rehearse.engines.postgres.catalog import PARTITIONED_INDEX, Catalog, RelationFacts
 from rehearse.engines.postgres.probe import Counters, Held, Probe
 from rehearse.engines.postgres.totals import Totals
+from rehearse.migrate.differences import (
+    ANYTHING_COMMANDS,
+    changed_columns,
+    changed_relations,
+    complete,
+    has_new_file,
+    is_emptied,
+    named,
+)
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
-    ColumnChange,
     Effects,
     HeldLock,
     IndexBuild,
     LockEvidence,
-    RelationChange,
     TableTotals,
     TableWork,
 )
 from rehearse.model.relation import Relation
 
 _DATA_COMMANDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES"})
-_ANYTHING_COMMANDS = frozenset({"CALL", "DO", "EXECUTE", "SELECT"})
 # What writes is executed by its own session alone; of what others read in parallel with it, a statement's
 # session has its share.
 _SERIAL_COMMANDS = frozenset({"ALTER TABLE", "DELETE", "INSERT", "MERGE", "UPDATE"})
 _WHOLE = 0.5  # of the rows: read so many, and the table was read as a whole
 _TELLING_ROWS = 50  # below that, a plan that reads the whole table says nothing about a big one
-_REPORTED_KINDS = "rpmvf"
 
 Evidence = tuple[int, LockMode, LockEvidence]  # a lock on the relation of that oid
 
@@ -54,10 +59,13 @@ class Ledger:
         self._read: dict[int, int] = {}  # rows, by the last statement that was probed
 
     def begin(self) -> None:
-        """A transaction begins: no locks, counters from zero."""
+        """A transaction begins: no locks."""
         self._held = {}
-        self._counters = {}
         self._kept = (Catalog(self._known), dict(self._rows))
+
+    def flushed(self) -> None:
+        """Between two transactions the server has set the session's counters to zero."""
+        self._counters = {}
 
     def end(self, *, committed: bool) -> None:
         """It ends; what it did is gone unless it was committed."""
@@ -82,7 +90,7 @@ class Ledger:
             if held.facts is None:
                 after.pop(held.oid, None)
             else:
-                after[held.oid] = _complete(held.facts, before.get(held.oid))
+                after[held.oid] = complete(held.facts, before.get(held.oid))
         locks = self._taken(probe.held, before, after)
         done = self._done(probe.held)
         self._read = {oid: counters.read for oid, counters in done.items() if counters.read}
@@ -90,7 +98,7 @@ class Ledger:
         effects = self._compare(command, before, after, touched, done, readers=_readers(command, probe))
         self._known = after
         self._count(done, effects)
-        changed = tuple((_named(oid, before, after), c.changed) for oid, c in done.items() if c.changed)
+        changed = tuple((named(oid, before, after), c.changed) for oid, c in done.items() if c.changed)
         return replace(effects, locks=locks, rows_changed=changed, counted=probe.counted)
 
     def recaptured(
@@ -136,7 +144,7 @@ class Ledger:
             if counters.begun and totals.workers and after[oid].size_bytes >= totals.parallel_from_bytes:
                 read = max(read, rows)  # others may have read it all
             yield TableTotals(
-                table=_named(oid, before, after),
+                table=named(oid, before, after),
                 rows=rows,
                 read=read,
                 changed=counters.changed,
@@ -230,12 +238,12 @@ class Ledger:
         *,
         readers: Mapping[int, int],
     ) -> Effects:
-        new_files = {oid for oid in touched if _has_new_file(before.get(oid), after.get(oid))}
+        new_files = {oid for oid in touched if has_new_file(before.get(oid), after.get(oid))}
         emptied = {
             oid
             for oid in new_files
-            if _is_emptied(command, before[oid], after[oid])
-            or (command in _ANYTHING_COMMANDS and self._is_unread(before[oid], done.get(oid)))
+            if is_emptied(command, before[oid], after[oid])
+            or (command in ANYTHING_COMMANDS and self._is_unread(before[oid], done.get(oid)))
         }
         rewritten = new_files - emptied
         emptied |= {oid for oid, counters in done.items() if self._deletes_all(oid, counters)}
@@ -253,8 +261,10 @@ class Ledger:
             rewritten=tuple(self._work(oid, before, after) for oid in sorted(rewritten)),
             scanned=tuple(self._work(oid, before, after) for oid in sorted(scanned)),
             built=built,
-            columns=tuple(self._columns(before, after, touched)),
-            relations=tuple(self._relations(before, after, touched, emptied)),
+            columns=tuple(changed_columns(self._base, before, after, touched)),
+            relations=tuple(
+                changed_relations(self._base_rows, before, after, touched & set(self._base), emptied)
+            ),
             invalid_indexes=invalid,
         )
 
@@ -280,7 +290,7 @@ class Ledger:
 
     def _work(self, oid: int, before: Catalog, after: Catalog) -> TableWork:
         return TableWork(
-            table=_named(oid, before, after),
+            table=named(oid, before, after),
             rows=self._rows.get(oid, 0),
             size_bytes=after[oid].size_bytes,
             created_here=oid not in self._base,
@@ -313,40 +323,12 @@ class Ledger:
         table = facts.table or 0
         return IndexBuild(
             index=facts.relation,
-            table=_named(table, before, after),
+            table=named(table, before, after),
             rows=self._rows.get(table, 0),
             size_bytes=facts.size_bytes,
             concurrently=command.endswith("CONCURRENTLY"),
             created_here=table not in self._base,
         )
-
-    def _columns(self, before: Catalog, after: Catalog, touched: set[int]) -> Iterable[ColumnChange]:
-        """Changes to columns that were there before the migration. A partition's are its parent's."""
-        for oid in sorted(touched & set(before) & set(after) & set(self._base)):
-            was, now = before[oid], after[oid]
-            if was.columns is None or now.columns is None or now.parent in touched:
-                continue
-            original = {column.number for column in self._base[oid].columns or ()}
-            current = {column.number: column for column in now.columns}
-            for column in was.columns:
-                if column.number in original:
-                    yield from _column_changes(was.relation, column, current.get(column.number))
-
-    def _relations(
-        self, before: Catalog, after: Catalog, touched: set[int], emptied: set[int]
-    ) -> Iterable[RelationChange]:
-        for oid in sorted(touched & set(before) & set(self._base)):
-            was, now = before[oid], after.get(oid)
-            if was.code not in _REPORTED_KINDS:
-                continue
-            rows = self._base_rows.get(oid)
-            if now is None:
-                yield RelationChange(was.relation, "dropped", rows=rows)
-                continue
-            if now.relation != was.relation:
-                yield RelationChange(was.relation, "renamed", after=str(now.relation), rows=rows)
-            if oid in emptied:
-                yield RelationChange(was.relation, "truncated", rows=rows)
 
 
 def _readers(command: str, probe: Probe) -> dict[int, int]:
@@ -371,36 +353,3 @@ def telling_modes(modes: Iterable[LockMode]) -> list[LockMode]:
 
 def _keeps_out(mode: LockMode) -> set[LockMode]:
     return {other for other in LockMode if mode.conflicts_with(other)}
-
-
-def _complete(facts: RelationFacts, known: RelationFacts | None) -> RelationFacts:
-    """A probe reads columns only where they can have changed."""
-    return replace(facts, columns=known.columns) if known and facts.columns is None else facts
-
-
-def _has_new_file(was: RelationFacts | None, now: RelationFacts | None) -> bool:
-    return bool(was and now and now.holds_rows and was.filenode != now.filenode)
-
-
-def _is_emptied(command: str, was: RelationFacts, now: RelationFacts) -> bool:
-    """Whether a new file means TRUNCATE, by itself or inside a function, and not a rewrite."""
-    if was.code != "r":
-        return False
-    return command == "TRUNCATE" or (
-        command in _ANYTHING_COMMANDS and was.size_bytes > 0 and now.size_bytes == 0
-    )
-
-
-def _named(oid: int, before: Catalog, after: Catalog) -> Relation:
-    """The name by which the statement found it."""
-    return (before.get(oid) or after[oid]).relation
-
-
-def _column_changes(table: Relation, was: ColumnFacts, now: ColumnFacts | None) -> Iterable[ColumnChange]:
-    if now is None:
-        yield ColumnChange(table, was.name, "dropped")
-        return
-    if now.name != was.name:
-        yield ColumnChange(table, was.name, "renamed", after=now.name)
-    if now.type_key != was.type_key:
-        yield ColumnChange(table, was.name, "retyped", after=now.type)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from rehearse.engines.postgres.catalog import CATALOG, catalog_of
+from rehearse.engines.postgres.catalog import CATALOG_WITHIN, catalog_within
 from rehearse.engines.postgres.command import Control
 from rehearse.engines.postgres.probe import (
     PROBE,
@@ -28,7 +28,7 @@ from rehearse.migrate.blocks import Before, block_effects, evidence_of
 from rehearse.migrate.documented import documented_locks, tables_named
 from rehearse.migrate.journal import Ending, Journal, ending_of, overdue
 from rehearse.migrate.ledger import Ledger
-from rehearse.migrate.rowlocks import rows_locked
+from rehearse.migrate.lockers import Lockers
 from rehearse.migrate.sending import NEEDS_TO_BE_ALONE, changes_settings, is_probed, sends_alone
 from rehearse.migrate.witness import Witness
 from rehearse.model.locks import LockMode
@@ -65,8 +65,10 @@ class Performer:
     def __init__(self, session: Session, run: Run) -> None:
         self._session = session
         self._run = run
+        self._lockers = Lockers(run.witness.bodies)
         self._offset_ns = 0  # monotonic clock minus the server's
         self.lock_timeout_ms = 0
+        self.statement_timeout_ms = 0
         self._lsn = 0
         self._mark: Mark | None = None
         self.mark()
@@ -86,11 +88,13 @@ class Performer:
             self._session.query(flush)
         asked_ns = time.monotonic_ns()
         reply = self._session.query(mark_for(version))
+        self._run.ledger.flushed()
         self._mark = None
         if reply.failure is None:
             self._mark = mark_of(reply.answers[0][0])
             self._offset_ns = (asked_ns + reply.ended_ns) // 2 - self._mark.clock_us * 1000
             self.lock_timeout_ms = self._mark.lock_timeout_ms
+            self.statement_timeout_ms = self._mark.statement_timeout_ms
             self._lsn = self._mark.lsn
 
     def account(self) -> None:
@@ -115,6 +119,7 @@ class Performer:
         else:
             done = self._execute(statement, started_ns, fresh=fresh)
             ending = ending_of(done.reply, run.timeout_s)
+        statement_timeout_ms = self.statement_timeout_ms  # of the probe behind it, which runs under the same
         self._after(statement, done, done.reply.ended_ns if done else started_ns, ok=ending.ok)
         effects = done.effects if done else None
         if fresh and before and self._mark and self._mark is not before:
@@ -125,6 +130,7 @@ class Performer:
             transaction=transaction,
             lock_timeout_ms=lock_timeout_ms,
             effects=effects,
+            statement_timeout_ms=statement_timeout_ms,
         )
         return ending.ok
 
@@ -171,11 +177,12 @@ class Performer:
     def observe(self, statement: SqlStatement, probe: Probe, tag: str) -> Effects:
         """What the statement before this probe, which was answered with `tag`, did."""
         self.lock_timeout_ms = probe.lock_timeout_ms
+        self.statement_timeout_ms = probe.statement_timeout_ms
         effects = self._run.ledger.probed(statement.command, probe)
         wal_bytes, self._lsn = probe.lsn - self._lsn, probe.lsn
         effects = replace(effects, wal_bytes=wal_bytes)
         read = self._run.ledger.read_under(LockMode.ROW_SHARE)
-        locked = rows_locked(statement, tag, effects, read, self._run.witness.bodies)
+        locked = self._lockers.rows_locked(statement, tag, effects, read)
         return replace(effects, rows_locked=locked)
 
     def _execute(self, statement: SqlStatement, started_ns: int, *, fresh: bool) -> Performed:
@@ -211,21 +218,22 @@ class Performer:
             if shown.failure is None:
                 self.lock_timeout_ms = milliseconds(shown.answers[0][0][0] or "0")
         if statement.control is Control.ROLLBACK_TO:
-            reply = self._session.query(SEPARATOR.join([PROBE, CATALOG]))
+            reply = self._session.query(SEPARATOR.join([PROBE, CATALOG_WITHIN]))
             if reply.failure is None:
                 probe, catalog = (answer[0][0] or "" for answer in reply.answers)
-                self._run.ledger.rolled_back_to(probe_of(probe), catalog_of(catalog))
+                ledger = self._run.ledger
+                ledger.rolled_back_to(probe_of(probe), catalog_within(catalog, ledger.catalog()))
 
     def _probed(self, statement: SqlStatement, started_ns: int) -> Performed:
         """The statement and the probe as one query: one transaction of both where none is open."""
         renames = statement.command == "ALTER SCHEMA"  # changes names of tables without locking them
-        reply = self._send(statement, PROBE, *([CATALOG] if renames else []))
+        reply = self._send(statement, PROBE, *([CATALOG_WITHIN] if renames else []))
         if reply.failure:
             return Performed(reply, started_ns, reply.ended_ns, None)
         probe = probe_of(reply.answers[1][0][0] or "")
         self.align(probe, started_ns, reply.ended_ns)
         if renames:
-            catalog = catalog_of(reply.answers[2][0][0] or "")
+            catalog = catalog_within(reply.answers[2][0][0] or "", self._run.ledger.catalog())
             effects = self._run.ledger.recaptured(statement.command, catalog, ())
         else:
             effects = self.observe(statement, probe, reply.tags[0])

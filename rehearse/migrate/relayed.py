@@ -3,6 +3,8 @@ directions, and questions of ours go in between that the tool never sees.
 
 A question stands behind each statement in the same implicit or explicit transaction, so that the shape of
 the tool's transactions is its own; more is asked only while the server waits for the tool's next command.
+Commands that the tool sends without waiting for answers go on one at a time, so that there is such a moment
+between any two of them.
 """
 
 from __future__ import annotations
@@ -10,9 +12,8 @@ from __future__ import annotations
 import select
 import socket
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from collections.abc import Mapping
+from itertools import islice
 
 from rehearse.engines.postgres.messages import (
     Message,
@@ -28,6 +29,7 @@ from rehearse.engines.postgres.messages import (
 from rehearse.engines.postgres.probe import PROBE, SHOW_LOCK_TIMEOUT
 from rehearse.engines.postgres.split import SqlStatement
 from rehearse.migrate.course import Course, Work
+from rehearse.migrate.expected import Expected, nudge, unread
 from rehearse.migrate.perform import SEPARATOR
 from rehearse.migrate.reading import statements_of, work_of
 from rehearse.migrate.sending import changes_settings
@@ -44,6 +46,8 @@ _COMPLETE = b"CIs"  # CommandComplete, EmptyQueryResponse, PortalSuspended
 _ASKED = (b"3", b"1", b"2", _COMPLETE, b"3", b"3")  # the answers to a question of ours
 _FUNCTION = b"(a function, called by the protocol)"
 _ELSEWHERE = b"(a statement that SQL has prepared)"
+_COPIED = (b"d", b"c", b"f")  # data of a COPY, which belong to the command that is on its way
+_MOST_HELD_BACK = 10_000  # messages
 _ENDS = {b"P": b"1", b"B": b"2", b"D": b"Tn", b"C": b"3"}
 
 
@@ -53,19 +57,6 @@ class HungUpError(Exception):
     def __init__(self, *, by_server: bool) -> None:
         super().__init__(by_server)
         self.by_server = by_server
-
-
-@dataclass(slots=True)
-class Expected:
-    """The answer to one message, or to one statement of a query: the kinds that end it. `ours`: the tool does
-    not see it.
-    """
-
-    ends: bytes
-    work: Work | None = None
-    ours: bool = False
-    sync: bool = False
-    rows: list[bytes] = field(default_factory=list)
 
 
 class Relayed:
@@ -87,19 +78,29 @@ class Relayed:
         self._owed: Work | None = None  # executed, and the question behind it not yet sent
         self._from_client, self._from_server = Messages(), Messages()
         self._arrived: deque[Message] = deque()
+        self._held_back: deque[Message] = deque()
         self._to_client, self._to_server = bytearray(), bytearray()
 
     def run(self) -> None:
         """Until one side hangs up, which is what HungUpError says."""
         self._course.mark(self._ask)
         while True:
-            self._pump(hears=True)
+            self._pump(hears=len(self._held_back) < _MOST_HELD_BACK)
             while self._arrived:
                 self._of_server(self._arrived.popleft())
 
     def _listen(self, data: bytes) -> None:
-        for message in self._from_client.feed(data):
-            self._of_client(message)
+        self._held_back.extend(self._from_client.feed(data))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """With what the tool has sent, up to the end of a command."""
+        while self._held_back and (not self._is_busy() or self._held_back[0].kind in _COPIED):
+            self._of_client(self._held_back.popleft())
+
+    def _is_busy(self) -> bool:
+        """Whether a whole command is on its way."""
+        return bool(self._expected) and self._expected[-1].ends == b"Z"
 
     def _pump(self, *, hears: bool) -> None:
         """Waits once: sends what is due, receives what has come; from the tool only if we `hear` it."""
@@ -171,7 +172,7 @@ class Relayed:
         elif kind in (b"c", b"f"):  # a Sync sent before the end of a COPY's data was not heeded
             self._expected = deque(each for each in self._expected if not each.sync)
         if kind == b"F":
-            self._expected += [Expected(b"V", self._sent(Work(_unread(_FUNCTION)))), Expected(b"Z")]
+            self._expected += [Expected(b"V", self._sent(Work(unread(_FUNCTION)))), Expected(b"Z")]
         elif kind in _ENDS:
             self._expected.append(Expected(_ENDS[kind]))
         elif kind == b"S":
@@ -183,7 +184,7 @@ class Relayed:
         """A simple query: each of its statements with a question behind it."""
         sources = self._sources(text)
         if sources is None:  # goes on unread
-            work = self._sent(Work(_unread(text)))
+            work = self._sent(Work(unread(text)))
             self._expected += [Expected(_COMPLETE, work), Expected(b"Z")]
             self._to_server += query(text)
             return
@@ -203,6 +204,9 @@ class Relayed:
             if work.probed or sets:
                 pieces.append((PROBE if work.probed else SHOW_LOCK_TIMEOUT).encode())
                 self._expected.append(Expected(_COMPLETE, work, ours=True))
+            if work is not works[-1] and (nudging := nudge(work)):
+                pieces.append(nudging.encode())
+                self._expected.append(Expected(_COMPLETE, ours=True, nudge=True))
         if not several:
             pieces[0] = text
         self._expected.append(Expected(b"Z"))
@@ -232,9 +236,9 @@ class Relayed:
     def _executed(self, text: bytes | None) -> Work:
         sources = None if text is None else self._sources(text)
         if sources is None or len(sources) > 1:
-            return Work(_unread(text or _ELSEWHERE))
+            return Work(unread(text or _ELSEWHERE))
         if not sources:
-            return Work(_unread(b""), quiet=True)
+            return Work(unread(b""), quiet=True)
         # what came before in the same command is in one transaction with it
         status = b"T" if self._in_command and self._status == b"I" else self._status
         return self._work(sources[0], status, in_query=False)
@@ -278,7 +282,6 @@ class Relayed:
         kind = message.kind
         if kind in _ANY_TIME:
             self._noted(message)
-            self._to_client += message.data
         elif kind == b"E":
             self._refused(message)
         elif kind == b"Z":
@@ -290,6 +293,10 @@ class Relayed:
         if message.kind == b"S":
             name, value = strings(message.body, 2)
             self._settings[name] = value
+        if message.kind == b"N" and self._expected and self._expected[0].nudge:
+            self._begin_behind(1)
+        else:
+            self._to_client += message.data
 
     def _answer(self, message: Message) -> None:
         kind, body = message
@@ -306,24 +313,25 @@ class Relayed:
         if kind not in head.ends:
             return
         self._expected.popleft()
-        if head.work is None:
-            return
-        if not head.ours:
+        if head.work is not None and not head.ours:
             self._course.answered(head.work, strings(body, 1)[0] if kind == b"C" else "")
-            self._next()
-        elif head.rows:
-            value = first_value(head.rows[0]) or ""
-            if head.work.probed:
-                self._course.probed(head.work, value)
-            else:
-                self._course.lock_timeout_is(value)
-            self._next()
+        elif head.work is not None and head.rows:
+            self._told(head.work, first_value(head.rows[0]) or "")
+        if head.nudge or head.work is not None:
+            self._begin_behind(0)
 
-    def _next(self) -> None:
-        """The statement whose answer comes next has begun."""
-        head = self._expected[0] if self._expected else None
-        if head is not None and head.work is not None and not head.ours:
-            self._begun(head.work)
+    def _told(self, work: Work, value: str) -> None:
+        """The answer to the question behind `work`."""
+        if work.probed:
+            self._course.probed(work, value)
+        else:
+            self._course.lock_timeout_is(value)
+
+    def _begin_behind(self, answers: int) -> None:
+        """The statement whose answer comes after so many others has begun."""
+        following = next(islice(self._expected, answers, None), None)
+        if following is not None and following.work is not None and not following.ours:
+            self._begun(following.work)
 
     def _refused(self, message: Message) -> None:
         head = self._expected[0] if self._expected else None
@@ -342,12 +350,9 @@ class Relayed:
             self._expected.popleft()
         self._status = message.body
         self._owed = None
-        self._course.settled(message.body, self._ask if not self._expected else None)
+        self._course.settled(message.body, self._ask)
         self._to_client += message.data
-        # the command behind it was sent already, and begins now
-        until = takewhile(lambda each: each.ends != b"Z", self._expected)
-        for work in islice((each.work for each in until if each.work is not None), 1):
-            self._begun(work)
+        self._go_on()
 
     def _ask(self, text: str) -> list[tuple[str | None, ...]] | None:
         """A question of ours, while the tool's next command is awaited. By the extended protocol: a simple
@@ -368,11 +373,4 @@ class Relayed:
                     refused = True
                 elif kind in _ANY_TIME:
                     self._noted(message)
-                    self._to_client += message.data
             self._pump(hears=False)
-
-
-def _unread(text: bytes | Sequence[int]) -> SqlStatement:
-    shown = bytes(text).decode("utf-8", "replace").strip()
-    words = shown.split()
-    return SqlStatement(shown, 1, words[0].upper() if words else "")

@@ -8,6 +8,7 @@ writes a record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from itertools import pairwise
 
@@ -18,7 +19,10 @@ from rehearse.model.locks import LockMode
 from rehearse.model.migration import Effects
 from rehearse.model.relation import Relation
 
-_ANY = frozenset({"CALL", "CREATE TABLE", "DELETE", "DO", "INSERT", "MERGE", "SELECT", "UPDATE"})
+_ANY = frozenset(
+    {"CALL", "CREATE TABLE", "DELETE", "DO", "FETCH", "INSERT", "MERGE", "MOVE", "SELECT", "UPDATE"}
+)
+_RETURNS = ("FETCH", "MOVE", "SELECT")  # its tag says how many rows
 # FOR KEY SHARE, which foreign keys use, keeps out neither an update nor another lock of that kind
 _CLAUSES = (("FOR", "UPDATE"), ("FOR", "NO", "KEY", "UPDATE"), ("FOR", "SHARE"))
 _WRITES = ("DELETE", "UPDATE")
@@ -44,12 +48,13 @@ def rows_locked(
     """By table, how many rows `statement`, answered with `tag`, has locked for itself at most; nothing of
     what it changed. `effects` are the rest of what it did; `read` the rows that it read of the tables on
     which its transaction has ROW SHARE, None where that is not known; `source` tells the bodies of functions
-    by their names in lower case.
+    by their names in lower case, and of whatever else it may have called. Of FETCH and MOVE, `statement`
+    has the query of the cursor.
     """
     if statement.command not in _ANY:
         return ()
-    where = _clause(statement.text)
-    if where is None and read and (called := _called(statement.text)) and has_locking_clause(source(called)):
+    where = _clause(statement.text, is_code=statement.command == "DO")
+    if where is None and read and has_locking_clause(source(called_names(statement.text))):
         where = _Where.INSIDE
     if where is None:
         return ()
@@ -59,8 +64,8 @@ def rows_locked(
         if lock.mode is LockMode.ROW_SHARE and lock.kind in _TABLES and not lock.created_here
     ]
     scanned = {work.table: work.rows for work in effects.scanned if not work.created_here}
-    count = tag.removeprefix("SELECT ")
-    if where is _Where.OUTERMOST and statement.command == "SELECT" and count.isdigit():
+    count = tag.rpartition(" ")[2]
+    if where is _Where.OUTERMOST and statement.command in _RETURNS and count.isdigit():
         rows = int(count)
         # the transaction may have had the tables' locks before
         tables = locked or scanned if read is None else dict.fromkeys([*locked, *read])
@@ -73,7 +78,7 @@ def rows_locked(
     return tuple((table, min([rows, *most])) for table, rows in found.items())
 
 
-def _called(text: str) -> frozenset[str]:
+def called_names(text: str) -> frozenset[str]:
     """The names that a parenthesis follows, in lower case, in `text` and in the bodies it holds."""
     try:
         found = significant(list(tokens(text)))
@@ -85,30 +90,35 @@ def _called(text: str) -> frozenset[str]:
         if behind.text == "(" and token.kind is not TokenKind.SYMBOL
     }
     bodies = (body for token in found if (body := dollar_body(token)) is not None)
-    return frozenset(names).union(*map(_called, bodies))
+    return frozenset(names).union(*map(called_names, bodies))
 
 
 def has_locking_clause(text: str) -> bool:
-    """Whether `text`, a statement or the body of a procedure, has a FOR UPDATE or FOR SHARE anywhere."""
-    return _clause(text) is not None
+    """Whether `text`, a block or the body of a procedure, has a FOR UPDATE or FOR SHARE anywhere."""
+    return _clause(text, is_code=True) is not None
 
 
-def _clause(text: str) -> _Where | None:
+def _clause(text: str, *, is_code: bool = False) -> _Where | None:
     try:
-        found = set(_clauses(text))
+        found = set(_clauses(text, is_code=is_code))
     except UnterminatedError:  # in the body of a block: the server has its own opinion
         return None
     return _Where.INSIDE if _Where.INSIDE in found else next(iter(found), None)
 
 
-def _clauses(text: str) -> Iterator[_Where]:
+def _clauses(text: str, *, is_code: bool = False) -> Iterator[_Where]:
+    """`is_code`: what stands in its quotes may be executed."""
     depth = 0
     seen = significant(list(tokens(text)))
     for place, token in enumerate(seen):
         depth += token.nesting
         body = dollar_body(token)
         if body is not None:
-            yield from (_Where.INSIDE for _ in _clauses(body))
+            yield from (_Where.INSIDE for _ in _clauses(body, is_code=True))
+        elif is_code and token.kind is TokenKind.STRING:
+            with suppress(UnterminatedError):  # some other text
+                quoted = token.text[token.text.index("'") + 1 : -1].replace("''", "'")
+                yield from [_Where.INSIDE for _ in _clauses(quoted, is_code=True)]
         elif token.upper == "FOR" and _begins_clause(seen, place):
             yield _Where.INSIDE if depth else _Where.OUTERMOST
 

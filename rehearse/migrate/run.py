@@ -243,6 +243,7 @@ class _Reading:
             transaction=transaction,
             lock_timeout_ms=lock_timeout_ms,
             effects=effects,
+            statement_timeout_ms=self._performer.statement_timeout_ms,
         )
         return ended_ns
 

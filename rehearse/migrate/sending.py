@@ -7,17 +7,14 @@ from rehearse.engines.postgres.lexer import dollar_body, tokens, words
 from rehearse.engines.postgres.split import SqlStatement
 
 # They touch no table, or act on the transaction itself: a probe behind them would tell nothing, and some
-# (SET TRANSACTION, LOCK, DECLARE) would no longer do what they do by themselves.
+# (SET TRANSACTION) would no longer do what they do by themselves.
 _UNPROBED = frozenset(
     {
         "CLOSE",
         "COMMIT PREPARED",
         "DEALLOCATE",
-        "DECLARE",
         "DISCARD",
-        "FETCH",
         "LISTEN",
-        "MOVE",
         "NOTIFY",
         "PREPARE TRANSACTION",
         "RESET",
@@ -42,6 +39,8 @@ _ALONE = frozenset(
         "VACUUM FULL",
     }
 )
+# refused outside of a transaction block; with a probe behind them they would stand in one
+_IN_A_BLOCK = ("DECLARE", "LOCK")
 _CONCURRENT = ("CREATE", "DROP", "REINDEX")
 _ENDING = frozenset({"COMMIT", "ROLLBACK"})
 
@@ -53,7 +52,7 @@ def is_probed(statement: SqlStatement, *, in_transaction: bool) -> bool:
     """Whether what the statement did is read within its transaction."""
     if statement.control is not None or statement.command in _UNPROBED:
         return False
-    return in_transaction or statement.command != "LOCK"
+    return in_transaction or statement.command not in _IN_A_BLOCK
 
 
 def sends_alone(statement: SqlStatement) -> bool:

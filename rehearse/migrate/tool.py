@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -17,10 +20,11 @@ from string import Template
 from urllib.parse import quote
 
 from rehearse.errors import ScenarioError
+from rehearse.migrate.telling import excerpt, plain
 from rehearse.model.migration import SqlFile, ToolSpec
 
 KEEPER = Path(__file__).with_name("keeper.py")
-LINES_KEPT = 12
+_LINES_KEPT = 80  # an error that is dumped as an object takes some fifty
 LONGEST_LINE = 400
 _END_S = 20.0
 _TICK_S = 0.05
@@ -34,7 +38,11 @@ _SHORTEST_SECRET = 6
 _URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@")
 _KEYWORD_PASSWORD = re.compile(r"(\bpass(?:word|wd)?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;]+)", re.IGNORECASE)
 # what databases and their drivers quote rows in
-_QUOTES_ROWS = re.compile(r"\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|\[parameters):?", re.IGNORECASE)
+_QUOTES_ROWS = re.compile(
+    r"\s*(?:(?:DETAIL|CONTEXT|HINT|LINE \d+|\[parameters):?|(?:where|parameters|bind(?:ings)?|values):)",
+    re.IGNORECASE,
+)
+_PARAMETERS = re.compile(r"(-- PARAMETERS: ).*", re.IGNORECASE)
 _LOOK = frozenset({"PWD", "OLDPWD"})  # paths
 
 
@@ -62,7 +70,6 @@ class Address:
             "PGDATABASE": self.dbname,
             "PGAPPNAME": self.application_name,
             "PGSSLMODE": "disable",
-            "PGGSSENCMODE": "disable",
             "DATABASE_URL": url,
         }
 
@@ -141,14 +148,16 @@ class Process:
 
     def __init__(self, spec: ToolSpec, env: dict[str, str]) -> None:
         self._mask = Mask(env)
-        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._rest = b""
+        self._mark = f"REHEARSE_TOOL={secrets.token_hex(16)}"
+        name, _, value = self._mark.partition("=")
         self._keeper = subprocess.Popen(  # noqa: S603 - to run what the scenario names is what this is for
             [sys.executable, "-I", "-S", str(KEEPER), *spec.argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=env,
+            env={**env, name: value},
             cwd=spec.cwd,
             start_new_session=True,
         )
@@ -169,11 +178,14 @@ class Process:
         poll = select.poll()
         poll.register(output, select.POLLIN)
         while not until():
+            ended = self._keeper.poll() is not None
             if poll.poll(_TICK_S * 1000):
                 piece = os.read(output, 1 << 16)
                 if not piece:
                     return self._status()
                 self._heard(piece)
+            elif ended:  # killed, or what it has left behind would not hold the pipe
+                return self._status()
         return None
 
     def kill(self) -> None:
@@ -186,12 +198,14 @@ class Process:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
+        if self._keeper.returncode != 0:
+            _kill_marked(self._mark.encode())
 
     def output(self) -> tuple[str, ...]:
         """Its last lines, without secrets, and without the lines in which rows are quoted."""
-        lines = [*self._lines, self._rest.decode("utf-8", "replace")]
-        shown = [self._mask.of(line.rstrip())[:LONGEST_LINE] for line in lines]
-        return tuple(line for line in shown if line.strip() and not _QUOTES_ROWS.match(line))
+        lines = map(plain, [*self._lines, self._rest.decode("utf-8", "replace")])
+        shown = [self._mask.of(_PARAMETERS.sub(r"\1***", line))[:LONGEST_LINE] for line in lines]
+        return excerpt([line for line in shown if line.strip() and not _QUOTES_ROWS.match(line)])
 
     def _heard(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
@@ -202,4 +216,27 @@ class Process:
         assert self._keeper.stderr is not None
         words = self._keeper.stderr.read().split()
         self._keeper.wait(_END_S)
-        return int(words[-1]) if words[-2:-1] == [b"exit"] else 127
+        told = words[-2:-1] == [b"exit"]
+        return int(words[-1]) if told else self._keeper.returncode or 127
+
+
+def _kill_marked(mark: bytes) -> None:
+    """SIGKILL to every process that has `mark` in its environment, until there is none: what a keeper
+    has left behind that was killed itself.
+    """
+    until = time.monotonic() + _END_S
+    while (left := [pid for pid in _pids() if mark in _environment_of(pid)]) and time.monotonic() < until:
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_TICK_S)
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _environment_of(pid: int) -> list[bytes]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from rehearse.migrate.journal import CANCEL_SQLSTATE
-from rehearse.migrate.telling import telling_line
+from rehearse.migrate.telling import repeats, telling_line
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     Effects,
@@ -131,9 +131,9 @@ def _stopped(
     statements: list[Statement], ended: ToolRun, now_ns: int, overdue_s: float | None, transaction: int
 ) -> list[Statement]:
     """The statement at which the tool gave up; the command itself, where all of them had succeeded."""
-    last = next((s for s in reversed(statements) if s.command not in _UNDOING), None)
+    last = _refused(statements, ended)
     how, outcome, sqlstate = _how(ended, overdue_s)
-    if last is not None and last.outcome is StatementOutcome.REFUSED:
+    if last is not None:
         how = _once(last.message or "", how)
         message = how if overdue_s is not None or not last.message else f"{last.message}; {how}"
         failed = replace(last, outcome=outcome, message=message, sqlstate=last.sqlstate or sqlstate)
@@ -160,6 +160,17 @@ def _stopped(
     ]
 
 
+def _refused(statements: list[Statement], ended: ToolRun) -> Statement | None:
+    """What the server refused and the tool gave up for: it did nothing after it but clean up, or it says the
+    same itself.
+    """
+    last = next((s for s in reversed(statements) if s.command not in _UNDOING), None)
+    refused = next((s for s in reversed(statements) if s.outcome is StatementOutcome.REFUSED), None)
+    if refused is None or refused is last:
+        return refused
+    return refused if repeats(ended.output, refused.message or "") else None
+
+
 def _how(ended: ToolRun, overdue_s: float | None) -> tuple[str, StatementOutcome, str | None]:
     if overdue_s is not None:
         message = f"cancelled: the migration took longer than {overdue_s:g} s"
@@ -176,8 +187,7 @@ def _how(ended: ToolRun, overdue_s: float | None) -> tuple[str, StatementOutcome
 def _once(message: str, how: str) -> str:
     """How the tool ended, without what it said where that is the server's message again."""
     ended, _, said = how.partition(": ")
-    beginning = message.partition('"')[0].strip()
-    return ended if beginning and beginning in said else how
+    return ended if repeats([said], message) else how
 
 
 def changed_nothing(statements: Iterable[Statement]) -> bool:

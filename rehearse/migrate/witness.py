@@ -19,6 +19,7 @@ from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.probe import Counters
 from rehearse.engines.postgres.totals import Marks, marks, shared_counters
 from rehearse.model.locks import LockMode
+from rehearse.model.relation import Relation
 from rehearse.model.target import Target
 
 POLL_S = 0.003
@@ -54,7 +55,11 @@ WITH RECURSIVE own AS (
   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   WHERE p.oid >= 16384 AND lanname IN ('sql', 'plpgsql')),
 called AS (
-  SELECT oid, body FROM own WHERE name = ANY(%s)
+  SELECT oid, body FROM own WHERE name = ANY(%(names)s) OR oid IN (
+    SELECT tgfoid FROM pg_trigger
+    JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE NOT tgisinternal AND tgenabled <> 'D'
+      AND (nspname, relname) IN (SELECT * FROM unnest(%(schemas)s::text[], %(tables)s::text[])))
   UNION
   SELECT o.oid, o.body FROM called c JOIN own o ON position(o.name IN lower(c.body)) > 0)
 SELECT coalesce(string_agg(body, E';\\n'), '') FROM called
@@ -174,10 +179,18 @@ class Witness:
             return str(row[0]) if row else ""
         return ""
 
-    def bodies(self, names: frozenset[str]) -> str:
-        """The bodies of the functions of those names, in lower case, and of those that these name in turn."""
+    def bodies(self, names: frozenset[str], changed: Iterable[Relation] = ()) -> str:
+        """The bodies of the functions of those names, in lower case, of those that triggers on the tables
+        `changed` call, and of those that these name in turn.
+        """
+        tables = list(changed)
+        asked = {
+            "names": list(names),
+            "schemas": [table.schema for table in tables],
+            "tables": [table.name for table in tables],
+        }
         with suppress(psycopg.Error):
-            row = self._connection.execute(_BODIES, (list(names),)).fetchone()
+            row = self._connection.execute(_BODIES, asked).fetchone()
             return str(row[0]) if row else ""
         return ""
 

@@ -208,7 +208,8 @@ class SessionWork:
 @dataclass(frozen=True, slots=True)
 class Aftermath:
     """A relation that the migration touched: its bytes (main fork) before and after, None where it did not
-    exist, and the dead rows that came meanwhile, the traffic's among them.
+    exist, and the dead rows that came meanwhile, the traffic's among them. `peak_bytes` is the most that it
+    is known to have taken meanwhile, a lower bound: while it is made anew, its old file lies beside the new.
     """
 
     relation: Relation
@@ -216,6 +217,7 @@ class Aftermath:
     before_bytes: int | None
     after_bytes: int | None
     dead_rows: int = 0
+    peak_bytes: int | None = None  # None: in a record that is older than it
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +227,8 @@ class Statement:
     lost it `retried_ns`; both are lower bounds.
 
     `transaction` numbers the transaction it ran in (statements that share one share their locks to its
-    end). `lock_timeout_ms` is what was in force when it started, 0 for none. `message` is the server's,
-    without its DETAIL, which may quote rows.
+    end). `lock_timeout_ms` is what was in force when it started, and `statement_timeout_ms` while it ran, 0
+    for none. `message` is the server's, without its DETAIL, which may quote rows.
     """
 
     index: int
@@ -241,6 +243,7 @@ class Statement:
     sqlstate: str | None = None
     message: str | None = None
     lock_timeout_ms: int = 0
+    statement_timeout_ms: int = 0
     waited_ns: int = 0
     effects: Effects | None = None  # None: not measured
     retries: int = 0

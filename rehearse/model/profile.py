@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from rehearse.model.relation import Relation
 
+NULL = -1
+"""In place of a value's place among the common ones: it is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommonValue:
@@ -73,7 +76,10 @@ class ReferenceProfile:
 @dataclass(frozen=True, slots=True)
 class JointStatistics:
     """Extended statistics of several columns: distinct combinations, functional dependencies as (from, to,
-    degree), and the frequencies of common combinations, without their values.
+    degree), and the frequencies of common combinations.
+
+    Of these `combinations` has, column by column, the place of the value among the column's `common` ones,
+    or NULL; None where it is not among them. The values themselves are not here.
     """
 
     name: str
@@ -81,6 +87,7 @@ class JointStatistics:
     distinct: tuple[tuple[tuple[str, ...], float], ...] = ()
     dependencies: tuple[tuple[tuple[str, ...], str, float], ...] = ()
     frequencies: tuple[float, ...] = ()
+    combinations: tuple[tuple[int | None, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from rehearse.errors import InputError
 from rehearse.model.profile import (
+    NULL,
     ColumnProfile,
     CommonValue,
     JointStatistics,
@@ -137,6 +138,7 @@ def _joint(joint: JointStatistics) -> dict[str, object]:
             {"from": list(given), "to": to, "degree": degree} for given, to, degree in joint.dependencies
         ],
         "frequencies": [_short(frequency) for frequency in joint.frequencies],
+        "combinations": [list(combination) for combination in joint.combinations],
     }
 
 
@@ -219,8 +221,12 @@ def _read_joint(reader: _Reader) -> JointStatistics:
             for item in reader.items("dependencies")
         ),
         frequencies=tuple(map(_as_share(reader, "frequencies"), reader.plain("frequencies"))),
+        combinations=tuple(reader.places("combinations")),
     )
     reader.done()
+    odd = any(len(combination) != len(joint.columns) for combination in joint.combinations)
+    if odd or len(joint.combinations) not in {0, len(joint.frequencies)}:
+        raise reader.wrong("combinations", "must name a place for each column and frequency")
     return joint
 
 
@@ -306,6 +312,15 @@ class _Reader:
         if not all(isinstance(value, str) for value in values):
             raise self.wrong(key, "must be a list of texts")
         return tuple(str(value) for value in values)
+
+    def places(self, key: str) -> Iterator[tuple[int | None, ...]]:
+        """A list of lists of places in other lists."""
+        for value in self.plain(key):
+            items: list[object] = value if isinstance(value, list) else [value]
+            places = [item for item in items if item is None or (type(item) is int and item >= NULL)]
+            if len(places) < len(items) or not isinstance(value, list):
+                raise self.wrong(key, "must be lists of whole numbers and nulls")
+            yield tuple(places)
 
     def inner(self, key: str) -> _Reader:
         """An object."""

@@ -34,9 +34,9 @@ class ReplicaFacts:
     not after `waited_ns`.
 
     `conflicts` are the server's own counts by kind; `finished` read-only transactions of `scripts` were
-    answered there meanwhile, and `failed` of them failed for another reason; `reader_s` is how long one
-    transaction was held open on purpose (0: none). `settings` are those of the standby that decide on
-    conflicts.
+    answered there meanwhile, and `failed` of them failed for another reason, `refused` by SQLSTATE;
+    `reader_s` is how long one transaction was held open on purpose (0: none). `settings` are those of the
+    standby that decide on conflicts.
     """
 
     lag_max_ns: int
@@ -53,6 +53,7 @@ class ReplicaFacts:
     reader_s: float = 0.0
     settings: tuple[tuple[str, str], ...] = ()
     samples: tuple[ReplicaSample, ...] = ()
+    refused: tuple[tuple[str, int], ...] = ()
 
     @property
     def conflict_count(self) -> int:

@@ -72,6 +72,7 @@ class Difference(Enum):
     CUT = "cut"  # the new text is the beginning of the old one
     ROUNDED = "rounded"  # a number or time with less precision
     SHIFTED = "shifted"  # a time moved by quarters of an hour, as another time zone does
+    RECODED = "re-encoded"  # the same text or bytes as base64 or hex, as bytes, or read in another encoding
     NULLED = "nulled"
     FILLED = "filled"  # NULL before
     CHANGED = "changed"  # in any other way
@@ -107,6 +108,7 @@ class TableIntegrity:
     (`after`; None: nothing). Columns whose content is what it was are in `columns` without differences.
 
     `lost` and `added` count rows by primary key; where there is none (`keyed` False), by their number alone.
+    `elsewhere` are rows that `after` has, and the table that took over the name has not.
     """
 
     table: Relation
@@ -117,6 +119,7 @@ class TableIntegrity:
     added: int = 0
     keyed: bool = True
     columns: tuple[ColumnIntegrity, ...] = ()
+    elsewhere: int = 0
 
     def column(self, name: str) -> ColumnIntegrity | None:
         """The column of that name before, if it was compared."""

@@ -249,7 +249,17 @@ def _p99_number(record: RunRecord) -> KeyNumber:
 
 def _error_detail(record: RunRecord) -> str:
     number = metric(record, "errors.count")
-    return "" if number is None else f"{fmt.count(number.value)} failed or unfinished"
+    if number is None:
+        return ""
+    # where some did fail, cached plans that were not got over may be among them
+    cached = 0 if number.value else _cached_plans(record)
+    apart = f"; {fmt.plural(cached, 'cached plan')} apart" if cached else ""
+    return f"{fmt.count(number.value)} failed or unfinished{apart}"
+
+
+def _cached_plans(record: RunRecord) -> int:
+    found = next((trial.compatibility for trial in record.trials if trial.compatibility), None)
+    return sum(each.transactions for each in (found.cached or ())) if found else 0
 
 
 def _queued_detail(record: RunRecord) -> str:

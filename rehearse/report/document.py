@@ -8,7 +8,7 @@ import math
 from typing import TypeAlias
 
 from rehearse.model.accepted import Accepted
-from rehearse.model.migration import Statement
+from rehearse.model.migration import MigrationRun, Statement, TransactionSpan
 from rehearse.model.record import RunRecord, Trial
 from rehearse.model.verdict import Finding, GateResult, Quantity
 from rehearse.model.waits import LockWait, Party, Stall
@@ -27,7 +27,7 @@ def json_document(record: RunRecord, report_path: str, exit_code: int | None = N
     `exit_code` is for runs that end with another one than their verdict's (a server that died).
     """
     headline = digest.headline(record)
-    trial = digest.main_trial(record)
+    trial, run = digest.main_trial(record), digest.migration(record)
     judgement = record.judgement
     zero = digest.zero_ns(record)
     return {
@@ -44,7 +44,10 @@ def json_document(record: RunRecord, report_path: str, exit_code: int | None = N
         "metrics": {name: _number(value) for name, value in judgement.metrics} if judgement else {},
         "gates": [_gate(gate) for gate in judgement.gates] if judgement else [],
         "stalls": [_stall(stall, zero) for stall in digest.stalls(record)],
-        "statements": [_statement(statement, zero) for statement in digest.statements(record)],
+        "statements": [_statement(run, statement, zero) for statement in run.statements] if run else [],
+        "transactions": [_transaction(span, zero) for span in run.transactions] if run else [],
+        "relations": _relations(run) if run else [],
+        "peaks": _peaks(trial) if trial else {},
         "lock_waits": [_wait(wait, zero) for wait in trial.waits] if trial else [],
         "repeats": [
             {
@@ -131,8 +134,8 @@ def _stall(stall: Stall, zero_ns: int) -> Json:
     }
 
 
-def _statement(statement: Statement, zero_ns: int) -> Json:
-    effects = statement.effects
+def _statement(run: MigrationRun, statement: Statement, zero_ns: int) -> Json:
+    effects, held_ns = statement.effects, work.held_ns(run, statement)
     return {
         "index": statement.index,
         "text": statement.text,
@@ -152,11 +155,59 @@ def _statement(statement: Statement, zero_ns: int) -> Json:
              "table": str(lock.table), "created_here": lock.created_here, "evidence": lock.evidence.value}
             for lock in effects.locks
         ],
+        "locks_held_at_most_s": None if held_ns is None else _seconds(held_ns),
+        "phases": [
+            {"command": phase.command, "table": str(phase.table) if phase.table else None,
+             "phase": phase.phase, "first_seen_s": _seconds(phase.first_seen_ns - zero_ns),
+             "at_least_s": _seconds(phase.last_seen_ns - phase.first_seen_ns),
+             "done": phase.done, "total": phase.total}
+            for phase in statement.phases
+        ],
         "effects": None if effects is None else list(work.effect_lines(statement)),
         "wal_bytes": effects.wal_bytes if effects else None,
         "lock_retries": statement.retries,
         "lock_retries_lost_at_least_s": _seconds(statement.retried_ns),
     }  # fmt: skip
+
+
+def _transaction(span: TransactionSpan, zero_ns: int) -> Json:
+    cost = span.work
+    return {
+        "index": span.index,
+        "start_s": _seconds(span.started_ns - zero_ns),
+        "duration_s": _seconds(span.ended_ns - span.started_ns),
+        "committed": span.committed,
+        "temporary_files": cost.temp_files if cost else None,
+        "temporary_bytes": cost.temp_bytes if cost else None,
+        "read_bytes": cost.read_bytes if cost else None,
+        "written_bytes": cost.written_bytes if cost else None,
+        "read_by_it_alone": cost.own if cost else None,
+    }
+
+
+def _relations(run: MigrationRun) -> Json:
+    """What the migration touched and left otherwise than it was."""
+    return [
+        {
+            "relation": str(one.relation),
+            "kind": one.kind,
+            "before_bytes": one.before_bytes,
+            "peak_at_least_bytes": one.peak_bytes,
+            "after_bytes": one.after_bytes,
+            "dead_rows": one.dead_rows,
+        }
+        for one in run.aftermath
+    ]
+
+
+def _peaks(trial: Trial) -> Json:
+    """The most that temporary files and the log kept for replication slots took, as sampled."""
+    temporary = [s.temporary_bytes for s in trial.resources if s.temporary_bytes is not None]
+    retained = [s.retained_bytes for s in trial.resources if s.retained_bytes is not None]
+    return {
+        "temporary_bytes": max(temporary, default=None),
+        "slots_retained_wal_bytes": max(retained, default=None),
+    }
 
 
 def _wait(wait: LockWait, zero_ns: int) -> Json:

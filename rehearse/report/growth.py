@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rehearse.model.growth import Bounds, Law
 from rehearse.model.record import RunRecord
 from rehearse.model.replica import ReplicaFacts
 from rehearse.model.verdict import Growth, Unit
 from rehearse.report import format as fmt
 from rehearse.report.application import Json
+
+_NAMED = 4  # so many of a workload's scripts; inferred ones are dozens
 
 
 def growth_line(growth: Growth) -> str:
@@ -20,7 +24,9 @@ def growth_line(growth: Growth) -> str:
         if sizes
         else "nothing was measured here"
     )
-    if growth.law is Law.CONSTANT:
+    if growth.law is Law.CONSTANT and _grows_all_the_same(growth):
+        how = f"{growth.what} shows no growth with {growth.table} here; by what is done, it grows"
+    elif growth.law is Law.CONSTANT:
         how = f"{growth.what} does not grow with {growth.table}, within noise"
     else:
         how = f"{growth.what} grows {growth.law.value} with {growth.table}"
@@ -50,6 +56,12 @@ def growth_document(record: RunRecord) -> list[Json]:
     ]
 
 
+def _grows_all_the_same(growth: Growth) -> bool:
+    """Whether more is projected than noise explains: what a statement does decides before its times do."""
+    most = max((value for _, value in growth.points), default=0.0)
+    return growth.projected is not None and growth.projected.point > 3 * most
+
+
 def _estimate(bounds: Bounds, unit: Unit) -> str:
     point = _text(bounds.point, unit)
     margin = max(bounds.high - bounds.point, bounds.point - bounds.low)
@@ -71,6 +83,11 @@ def _text(value: float, unit: Unit) -> str:
     return fmt.duration(value) if unit is Unit.SECONDS else fmt.size(value)
 
 
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more scripts"
+
+
 def replica_lines(facts: ReplicaFacts) -> list[str]:
     """Lag, log and cancelled readers."""
     lag = fmt.nanoseconds(facts.lag_max_ns)
@@ -81,7 +98,7 @@ def replica_lines(facts: ReplicaFacts) -> list[str]:
         if facts.caught_up_ns is None
         else f"caught up {fmt.nanoseconds(facts.caught_up_ns)} after the migration's end",
     ]
-    who = ", ".join(facts.scripts) or "nobody"
+    who = _some(facts.scripts) or "nobody"
     lines.append(f"{who} read on the standby: {fmt.plural(facts.finished, 'transaction')} finished")
     lines += [f"{fmt.plural(count, 'reader')} cancelled over a {kind}" for kind, count in facts.conflicts]
     lines += [
@@ -90,5 +107,7 @@ def replica_lines(facts: ReplicaFacts) -> list[str]:
         for each in facts.cancelled
     ]
     if facts.failed:
-        lines.append(f"{fmt.plural(facts.failed, 'transaction')} failed there for another reason")
+        states = ", ".join(f"{state} ×{fmt.count(count)}" for state, count in facts.refused)
+        why = f": {states}" if states else ""
+        lines.append(f"{fmt.plural(facts.failed, 'transaction')} failed there for another reason{why}")
     return lines

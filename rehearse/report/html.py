@@ -63,6 +63,7 @@ class StatementView:
     message: str
     measured: bool
     locks: tuple[str, ...]
+    held: str
     effects: tuple[str, ...]
     wal: str
     lock_timeout: str
@@ -109,6 +110,7 @@ def render_html(record: RunRecord, samples: SampleColumns | None) -> str:
             gates=[_gate_view(gate) for gate in (record.judgement.gates if record.judgement else ())],
             statements=[_statement_view(run, one) for one in run.statements] if run else [],
             left=run.aftermath if run else (),
+            room=digest.metric(record, "disk.peak"),
             stalls=digest.stalls(record),
             zero_ns=digest.zero_ns(record),
             waits=work.wait_groups(trial.waits if trial else ()),
@@ -176,6 +178,7 @@ def _statement_view(run: MigrationRun, statement: Statement) -> StatementView:
     ran = statement.outcome is not StatementOutcome.NOT_RUN
     message = " ".join(part for part in (statement.sqlstate, statement.message) if part)
     timeout = f"{fmt.duration(statement.lock_timeout_ms / 1000)}" if statement.lock_timeout_ms else "none"
+    held = work.held_ns(run, statement)
     return StatementView(
         number=statement.index + 1,
         place=_place(statement),
@@ -189,6 +192,7 @@ def _statement_view(run: MigrationRun, statement: Statement) -> StatementView:
         message=visible(message),
         measured=statement.effects is not None,
         locks=work.lock_lines(statement.effects.locks) if statement.effects else (),
+        held="" if held is None else f"held for at most {fmt.nanoseconds(held)}",
         effects=(*work.effect_lines(statement), *work.cost_lines(run, statement)),
         wal=work.wal_text(statement) if ran else "",
         lock_timeout=timeout if ran else "",

@@ -22,6 +22,7 @@ _WORDS = {
     Difference.CUT: "cut off",
     Difference.ROUNDED: "rounded",
     Difference.SHIFTED: "moved in time",
+    Difference.RECODED: "re-encoded",
     Difference.NULLED: "now NULL",
     Difference.FILLED: "no longer NULL",
     Difference.CHANGED: "changed",
@@ -124,6 +125,8 @@ def _failure(what: str, run: MigrationRun | None) -> list[str]:
 
 
 def _schema(each: SchemaDifference) -> str:
+    if each.kind == "data":
+        return f"other values in {each.name}"
     if each.before is None:
         return f"the {each.kind} {each.name} is left over"
     return f"the {each.kind} {each.name} is {'gone' if each.after is None else 'another one'}"
@@ -143,10 +146,21 @@ def _interruption(trial: Trial) -> Told:
     return (Result.FOUND if bad else Result.CLEAN), [*lines, *facts.missing]
 
 
+_MOST_LEFT = 4
+
+
 def _broken(one: Interruption) -> str:
-    where = "before" if one.part == 0 else "in"
+    where = "before" if one.part == 0 else "in" if one.part == 0.5 else f"{fmt.percent(one.part)} into"
     head = f"{one.blow.value} {where} statement {one.statement + 1}"
     left = [f"left the index {index} INVALID" for index in one.remains.invalid_indexes]
+    left += [
+        f"left the constraint {quote_name(n)} of {table} NOT VALID" for table, n in one.remains.unvalidated
+    ]
+    left += [f"left {each.name} written in part" for each in one.left if each.kind == "data"]
+    left += [
+        f"left the ledger {each.name} saying it was applied" for each in one.left if each.kind == "ledger"
+    ]
+    left = left[:_MOST_LEFT] + (["and more"] if len(left) > _MOST_LEFT else [])
     if one.again and one.again.failed:
         again = f"run again, it fails with {one.again.failed.sqlstate}: {one.again.failed.message}"
     elif one.schema:

@@ -95,6 +95,21 @@ def lock_lines(locks: Sequence[HeldLock]) -> tuple[str, ...]:
     return tuple(f"{mode.sql} on {', '.join(by_mode[mode])}" for mode in modes)
 
 
+def held_ns(run: MigrationRun, statement: Statement) -> int | None:
+    """For how long at most the locks it took were held: from when it had got them to the end of its
+    transaction, or of the longest one where it commits as it goes. None where it took none.
+    """
+    locks = statement.effects.locks if statement.effects else ()
+    if not locks:
+        return None
+    spans = [lock.span_ns for lock in locks if lock.span_ns]
+    if len(spans) == len(locks):
+        return max(end - start for start, end in spans)
+    span = next((span for span in run.transactions if span.index == statement.transaction), None)
+    ended_ns = max(statement.ended_ns, span.ended_ns) if span else statement.ended_ns
+    return max(0, ended_ns - statement.started_ns - statement.waited_ns)
+
+
 _EVIDENCE = {LockEvidence.SAMPLED: "seen from outside", LockEvidence.DOCUMENTED: "by the manual"}
 
 

@@ -128,7 +128,9 @@ def scenario_from_flags(flags: Flags) -> Scenario:
 
 
 def parse_rows(rows: Sequence[str], flag: str) -> RowCounts:
-    """`COUNT` for every table, `TABLE=COUNT` for one; `flag` is what to call them. Raises ScenarioError."""
+    """`COUNT` or `*=COUNT` for every table, `TABLE=COUNT` for one; `flag` is what to call them. Raises
+    ScenarioError.
+    """
     default: int | None = None
     tables: dict[str, int] = {}
     for text in rows:
@@ -137,7 +139,7 @@ def parse_rows(rows: Sequence[str], flag: str) -> RowCounts:
             number = parse_count(count)
         except RefusedError as refusal:
             raise ScenarioError(f"`{flag} {text}` {refusal.what}", refusal.mend) from None
-        if equals:
+        if equals and name != "*":
             tables[name] = number
         else:
             default = number

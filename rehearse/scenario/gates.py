@@ -91,6 +91,11 @@ def _selectors(kind: MetricKind, text: str, scripts: tuple[str, ...] | None) -> 
             raise ScenarioError(f"selector `{key}` of `{kind.name}` is given twice")
         valid = _phases(kind) if key == "phase" else scripts
         if valid is not None and value not in valid:
+            if key == "phase" and value in _PHASES:
+                raise ScenarioError(
+                    f"`{kind.name}` has no phase `{value}`",
+                    "leave it out, or ask for the way back: `phase=down`",
+                )
             raise ScenarioError(f"unknown {key} `{value}`", suggestion(value, valid))
         given[key] = value
     return given

@@ -6,9 +6,6 @@ differ (logical operators on numbers), the manual is followed.
 
 from __future__ import annotations
 
-import math
-import operator
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,8 +18,6 @@ from rehearse.engines.postgres.wire import Value, to_text
 from rehearse.model.workload import PoolKey
 from rehearse.workload import lots
 from rehearse.workload.expression import (
-    INT_MAX,
-    INT_MIN,
     Binary,
     Call,
     Case,
@@ -33,14 +28,19 @@ from rehearse.workload.expression import (
     Unary,
     Var,
 )
+from rehearse.workload.operations import (
+    FUNCTIONS,
+    OPERATORS,
+    SEEDED,
+    EvaluationError,
+    checked,
+    from_text,
+    integer_of,
+    number_of,
+    truth,
+)
 
-Number = int | float
 _BUFFERED = 256
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-
-
-class EvaluationError(ValueError):
-    """An expression has no value: overflow, division by zero, a wrong type, an empty range."""
 
 
 class ExhaustedError(Exception):
@@ -121,33 +121,6 @@ class Scope:
 Evaluator = Callable[[Scope], Value]
 
 
-def from_text(value: bytes) -> int | float | bool | None:
-    """What a text (a row's value, or a query's result) means in an expression."""
-    text = value.decode(errors="replace").strip()
-    word = text.lower()
-    if word == "null":
-        return None
-    if word and ("true".startswith(word) or "yes".startswith(word) or word == "on"):
-        return True
-    if word and ("false".startswith(word) or "no".startswith(word) or word in {"off", "of"}):
-        return False
-    if _INTEGER.fullmatch(text):
-        return _checked_integer(int(text))
-    try:
-        if "_" not in text:  # which Python would allow
-            return float(text)
-    except ValueError:
-        pass
-    raise EvaluationError("a text that is no number stands where a number is needed")
-
-
-def truth(value: Value) -> bool:
-    """Whether a condition holds: TRUE or a number other than zero; NULL does not."""
-    if isinstance(value, bytes):
-        value = from_text(value)
-    return bool(value)
-
-
 @singledispatch
 def compile_expression(expression: Expression) -> Evaluator:
     """A function that evaluates `expression`; it raises EvaluationError, DrawError or ExhaustedError."""
@@ -188,8 +161,8 @@ def _(expression: Unary) -> Evaluator:
 
         return negation
     if expression.operator == "~":
-        return _strict(lambda value: ~_integer(value), operand)
-    return _strict(lambda value: _checked(-_number(value)), operand)
+        return _strict(lambda value: ~integer_of(value), operand)
+    return _strict(lambda value: checked(-number_of(value)), operand)
 
 
 @compile_expression.register
@@ -197,7 +170,7 @@ def _(expression: Binary) -> Evaluator:
     left, right = compile_expression(expression.left), compile_expression(expression.right)
     if expression.operator in {"and", "or"}:
         return _logical(expression.operator == "or", left, right)
-    return _strict(_OPERATORS[expression.operator], left, right)
+    return _strict(OPERATORS[expression.operator], left, right)
 
 
 @compile_expression.register
@@ -236,9 +209,9 @@ def _(expression: Call) -> Evaluator:
         return _random(name, arguments)
     if name == "debug":
         return _debug(arguments[0])
-    if name in _SEEDED and len(arguments) < _SEEDED[name]:
+    if name in SEEDED and len(arguments) < SEEDED[name]:
         arguments.append(compile_expression(Var("default_seed")))
-    return _strict(_FUNCTIONS[name], *arguments)
+    return _strict(FUNCTIONS[name], *arguments)
 
 
 def _strict(function: Callable[..., Value], *operands: Evaluator) -> Evaluator:
@@ -273,8 +246,8 @@ def _random(name: str, arguments: list[Evaluator]) -> Evaluator:
         values = [low(scope), high(scope), *(argument(scope) for argument in rest)]
         if None in values:
             return None
-        parameter = float(_number(values[2])) if rest else 0.0
-        return scope.lots.draw(name, _integer(values[0]), _integer(values[1]), parameter)
+        parameter = float(number_of(values[2])) if rest else 0.0
+        return scope.lots.draw(name, integer_of(values[0]), integer_of(values[1]), parameter)
 
     return random
 
@@ -287,130 +260,3 @@ def _debug(argument: Evaluator) -> Evaluator:
         return value
 
     return debug
-
-
-def _number(value: Value) -> Number:
-    if isinstance(value, bytes):
-        value = from_text(value)
-    if value is None or isinstance(value, (bool, bytes)):
-        raise EvaluationError("a number is needed here, not a boolean")
-    return value
-
-
-def _integer(value: Value) -> int:
-    """A number as integer: doubles are rounded to the nearest, halves to the even one."""
-    number = _number(value)
-    if isinstance(number, float):
-        if not math.isfinite(number):
-            raise EvaluationError("a double that is no number does not fit into an integer")
-        number = round(number)
-    return _checked_integer(number)
-
-
-def _checked_integer(value: int) -> int:
-    if not INT_MIN <= value <= INT_MAX:
-        raise EvaluationError("the integer is out of range (64 bits)")
-    return value
-
-
-def _checked(value: Number) -> Number:
-    return value if isinstance(value, float) else _checked_integer(value)
-
-
-def _arithmetic(function: Callable[[Number, Number], Number]) -> Callable[[Value, Value], Value]:
-    return lambda left, right: _checked(function(_number(left), _number(right)))
-
-
-def _divide(left: Value, right: Value) -> Value:
-    dividend, divisor = _number(left), _number(right)
-    if isinstance(dividend, int) and isinstance(divisor, int):
-        if divisor == 0:
-            raise EvaluationError("division by zero")
-        quotient = abs(dividend) // abs(divisor)
-        return _checked_integer(quotient if (dividend < 0) == (divisor < 0) else -quotient)
-    return _ieee(np.divide, dividend, divisor)
-
-
-def _modulo(left: Value, right: Value) -> Value:
-    dividend, divisor = _integer(left), _integer(right)
-    if divisor == 0:
-        raise EvaluationError("division by zero")
-    remainder = abs(dividend) % abs(divisor)
-    return -remainder if dividend < 0 else remainder
-
-
-def _shift(left: Value, right: Value) -> Value:
-    """As the hardware does it: by the lowest six bits, bits that leave the 64 are lost."""
-    value = _integer(left) << (_integer(right) & 63) & 2**64 - 1
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _ieee(function: np.ufunc, *arguments: Value) -> float:
-    """Doubles as C computes them: infinities and NaN instead of errors."""
-    with np.errstate(all="ignore"):
-        return float(function(*(np.float64(_number(argument)) for argument in arguments)))
-
-
-def _double(function: np.ufunc) -> Callable[..., Value]:
-    return lambda *arguments: _ieee(function, *arguments)
-
-
-def _bits(function: Callable[[int, int], int]) -> Callable[[Value, Value], Value]:
-    return lambda left, right: function(_integer(left), _integer(right))
-
-
-def _extreme(choose: Callable[[list[Number]], Number]) -> Callable[..., Value]:
-    def extreme(*arguments: Value) -> Value:
-        numbers = [_number(argument) for argument in arguments]
-        chosen = choose(numbers)
-        return float(chosen) if any(isinstance(number, float) for number in numbers) else chosen
-
-    return extreme
-
-
-def _hash(function: Callable[[int, int], int]) -> Callable[[Value, Value], Value]:
-    return lambda value, seed: function(_integer(value), _integer(seed))
-
-
-def _compare(function: Callable[[Number, Number], bool]) -> Callable[[Value, Value], Value]:
-    return lambda left, right: function(_number(left), _number(right))
-
-
-_OPERATORS: dict[str, Callable[[Value, Value], Value]] = {
-    "+": _arithmetic(operator.add),
-    "-": _arithmetic(operator.sub),
-    "*": _arithmetic(operator.mul),
-    "/": _divide,
-    "%": _modulo,
-    "|": _bits(operator.or_),
-    "&": _bits(operator.and_),
-    "#": _bits(operator.xor),
-    "<<": _shift,
-    ">>": _bits(lambda left, right: left >> (right & 63)),
-    "=": _compare(operator.eq),
-    "<>": _compare(operator.ne),
-    "<": _compare(operator.lt),
-    "<=": _compare(operator.le),
-    ">": _compare(operator.gt),
-    ">=": _compare(operator.ge),
-}
-# functions whose last argument is :default_seed where it is not given, and how many they take then
-_SEEDED = {"hash": 2, "hash_murmur2": 2, "hash_fnv1a": 2, "permute": 3}
-_FUNCTIONS: dict[str, Callable[..., Value]] = {
-    "abs": lambda value: _checked(abs(_number(value))),
-    "double": lambda value: float(_number(value)),
-    "int": _integer,
-    "ln": _double(np.log),
-    "exp": _double(np.exp),
-    "sqrt": _double(np.sqrt),
-    "pow": _double(np.power),
-    "power": _double(np.power),
-    "mod": _modulo,
-    "least": _extreme(min),
-    "greatest": _extreme(max),
-    "hash": _hash(lots.hash_murmur2),
-    "hash_murmur2": _hash(lots.hash_murmur2),
-    "hash_fnv1a": _hash(lots.hash_fnv1a),
-    "permute": lambda value, size, seed: lots.permute(_integer(value), _integer(size), _integer(seed)),
-    "pi": lambda: math.pi,
-}

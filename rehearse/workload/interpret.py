@@ -23,17 +23,15 @@ from rehearse.workload.commands import (
     Sql,
 )
 from rehearse.workload.evaluate import (
-    EvaluationError,
     ExhaustedError,
     Lots,
     Scope,
     Tape,
     compile_expression,
-    from_text,
-    truth,
 )
 from rehearse.workload.expression import Expression
 from rehearse.workload.lots import DrawError
+from rehearse.workload.operations import EvaluationError, from_text, truth
 
 
 @dataclass(frozen=True, slots=True)

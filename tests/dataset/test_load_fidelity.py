@@ -140,7 +140,9 @@ def test_pages_that_vacuum_had_to_pass_over_are_vacuumed_again(
     assert heap_fetches(connection, "busy") == 0
 
 
-def test_load_without_superuser_keeps_the_schema_too(database: Target, connection: Connection) -> None:
+def test_load_without_superuser_keeps_the_schema_too(
+    database: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection.execute("DROP ROLE IF EXISTS plain_owner")
     connection.execute("CREATE ROLE plain_owner LOGIN PASSWORD 'plain'")
     try:
@@ -150,7 +152,9 @@ def test_load_without_superuser_keeps_the_schema_too(database: Target, connectio
         schema, before = introspect(connection), catalog(connection)
         plan = plan_dataset(schema, None, RowCounts(1000), touched=frozenset(), loaded={}, seed=3)
         plain = replace(database, user="plain_owner", password=Secret("plain"))
-        load(plain, plan, on_progress=lambda _: None)
+        monkeypatch.setattr("rehearse.dataset.suspend._WORTHWHILE_ROWS", 1000)
+        facts = load(plain, plan, on_progress=lambda _: None)
+        assert any("kept up row by row" in note for note in facts.notes)
         assert catalog(connection) == before
         assert introspect(connection) == schema
         connection.execute("RESET ROLE")

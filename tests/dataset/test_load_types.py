@@ -284,6 +284,7 @@ CREATE TABLE checked (
     born date CHECK (born < now()), until timestamptz CHECK (until > now()),
     even int NOT NULL CHECK (is_even(even)),
     x int NOT NULL, y int NOT NULL, z int NOT NULL, CHECK (x + y = z),
+    digest bytea NOT NULL CHECK (octet_length(digest) = 32), small bytea CHECK (length(small) <= 4),
     tags text[] CHECK (cardinality(tags) <= 2), blank text CHECK (blank <> '' AND length(trim(blank)) > 0)
 );
 """

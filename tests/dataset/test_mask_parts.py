@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rehearse.dataset.masking import masks, measures, structured
+from rehearse.dataset.masking import binaries, masks, measures, structured
 from rehearse.dataset.masking.block import decoded, encoded, read_block, write_block
 from rehearse.dataset.masking.leaks import atoms
 from rehearse.dataset.masking.letters import texts
+from rehearse.dataset.masking.markup import markup
 from rehearse.dataset.masking.masks import Masker, Shape
 from rehearse.dataset.masking.moments import moments
 from rehearse.dataset.masking.patterns import defused, found, phone_check
@@ -102,11 +103,14 @@ def test_the_rarer_types_keep_their_form_and_lose_their_content() -> None:
     cases: list[tuple[Masker, str]] = [
         (structured.arrays(text), '{secret,"two words",NULL,"qu\\"ote"}'),
         (structured.composites([text, number, text]), '("secret ""one""",12.5,)'),
-        (structured.markup(text), '<a b="secret">words<c/></a>'),
-        (structured.stores(text), '"plain"=>"secret", "other"=>NULL'),
+        (markup(text), '<a b="secret">words<c/></a>'),
+        (
+            structured.stores(text, lambda _path, key: not structured.plain(key)),
+            '"plain"=>"secret", "other"=>NULL',
+        ),
         (structured.lexemes(text), "'secret':1A 'words':2"),
-        (structured.binary(KEY), "\\x736563726574"),
-        (structured.bits(KEY), "1011001110110011"),
+        (binaries.binary(KEY), "\\x736563726574"),
+        (binaries.bits(KEY), "1011001110110011"),
     ]
     for mask, value in cases:
         (masked,) = applied(mask, value)
@@ -118,7 +122,7 @@ def test_the_rarer_types_keep_their_form_and_lose_their_content() -> None:
     assert applied(structured.shapes(number), "(1.5,-2.25)")[0] != "(1.5,-2.25)"
     ranges = structured.ranges(moments(KEY, 30, days_only=True, shift=True))
     assert applied(ranges, "empty", "[2020-01-01,)")[0] == "empty"
-    assert str(applied(structured.addresses(KEY), "192.168.7.9")[0]).startswith("10.")
+    assert str(applied(binaries.addresses(KEY), "192.168.7.9")[0]).startswith("10.")
     with pytest.raises(masks.UnreadableError):
         applied(structured.composites([text]), "(a,b)")
 

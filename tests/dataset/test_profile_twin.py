@@ -4,88 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 from typer.testing import CliRunner
 
 from rehearse.acts.loading import BASE, build_base
 from rehearse.cli.main import app
-from rehearse.dataset.alone import load_alone
 from rehearse.dataset.profile.fidelity import fidelity
 from rehearse.dataset.profile.take import take_profile
-from rehearse.dataset.profile.withhold import Rules
 from rehearse.engines.postgres.connect import connect
-from rehearse.engines.postgres.databases import create_database, drop_database
-from rehearse.engines.postgres.statistics import read_statistics, snapshot
-from rehearse.errors import EnvironmentFailure, InputError, ScenarioError
-from rehearse.model.migration import SqlFile
+from rehearse.engines.postgres.databases import drop_database
+from rehearse.errors import ScenarioError
 from rehearse.model.profile import Profile, TableProfile
-from rehearse.model.profile_file import parse_profile, profile_text
+from rehearse.model.profile_file import profile_text
 from rehearse.model.relation import Relation
-from rehearse.model.scenario import RowCounts
 from rehearse.model.target import Target
 from rehearse.provision import Server
 from rehearse.scenario.load import load_scenario
 from rehearse.scenario.redact import redact
-
-# few enough for ANALYZE to read every row: statistics, and so the twin, are the same each time
-CUSTOMERS, ORDERS = 8_000, 28_000
-
-SCHEMA = """
-CREATE TYPE plan AS ENUM ('free', 'basic', 'pro');
-CREATE TABLE customers (
-    id int PRIMARY KEY, email text NOT NULL UNIQUE, full_name text NOT NULL, plan plan NOT NULL,
-    region text, salary int, created_at timestamptz NOT NULL, tags text[], active boolean NOT NULL,
-    picture bytea, settings jsonb);
-CREATE TABLE orders (
-    id bigint PRIMARY KEY, customer_id int NOT NULL REFERENCES customers, courier_id int REFERENCES customers,
-    status text NOT NULL, amount numeric(10, 2) NOT NULL, quantity int NOT NULL,
-    placed_at timestamptz NOT NULL, shipped_on date, score double precision, note text,
-    CHECK (amount >= 0));
-CREATE TABLE readings (taken_on date NOT NULL, value real) PARTITION BY RANGE (taken_on);
-CREATE TABLE readings_1 PARTITION OF readings FOR VALUES FROM ('2024-01-01') TO ('2024-07-01');
-CREATE TABLE readings_2 PARTITION OF readings FOR VALUES FROM ('2024-07-01') TO ('2025-01-01');
-CREATE INDEX ON orders (customer_id);
-CREATE STATISTICS orders_joint (ndistinct, dependencies, mcv) ON status, quantity FROM orders;
-"""
-
-FILL = f"""
-SELECT setseed(0.42);
-INSERT INTO customers SELECT
-    1000 + 3 * i, 'canary' || i || '@corp' || i % 50 || '.example',
-    CASE WHEN i % 4 = 0 THEN 'Canary Jones' ELSE 'Canary ' || md5(i::text) END,
-    (CASE WHEN random() < 0.7 THEN 'free' WHEN random() < 0.8 THEN 'basic' ELSE 'pro' END)::plan,
-    CASE WHEN random() < 0.25 THEN NULL WHEN i IN (7, 8) THEN 'canary'
-         ELSE (ARRAY['emea', 'amer', 'apac', 'latam'])[1 + floor(power(random(), 2) * 4)] END,
-    CASE WHEN i % 3 = 0 THEN 7654321 ELSE 30000 + i END,
-    timestamptz '2020-01-01 00:00+00' + i * interval '40 minutes',
-    CASE WHEN random() < 0.3 THEN '{{}}' WHEN i IN (7, 8) THEN '{{canary}}'
-         WHEN random() < 0.5 THEN '{{vip}}' ELSE '{{vip,beta}}' END::text[],
-    random() < 0.93, convert_to('canary' || i, 'UTF8'), jsonb_build_object('email', 'canary@corp.example')
-    FROM generate_series(1, {CUSTOMERS}) i;
-INSERT INTO orders SELECT
-    i, 1003 + 3 * least(
-        {CUSTOMERS} - 1, floor((power(random(), 3) * 0.4 + 0.6 * i / {ORDERS}) * {CUSTOMERS}))::int,
-    CASE WHEN random() < 0.4 THEN NULL WHEN random() < 0.2 THEN 1900
-         ELSE 1003 + 3 * floor(power(random(), 2) * 300)::int END,
-    (ARRAY['delivered', 'delivered', 'delivered', 'delivered', 'shipped', 'new', 'returned'])
-        [1 + floor(random() * 7)],
-    round(exp(3 + 1.1 * sqrt(-2 * ln(random() + 1e-12)) * cos(6.283185 * random()))::numeric, 2),
-    1 + floor(-ln(1 - random()) * 2.5)::int,
-    timestamptz '2022-01-01 00:00+00' + i * interval '5 minutes' + random() * interval '3 days',
-    CASE WHEN random() < 0.15 THEN NULL ELSE date '2022-01-01' + i / 288 + floor(random() * 5)::int END,
-    random() * random() * 100,
-    CASE WHEN random() < 0.6 THEN NULL ELSE repeat('canary', 1 + floor(random() * 9)::int) || i END
-    FROM generate_series(1, {ORDERS}) i;
-INSERT INTO readings SELECT date '2024-01-01' + floor(power(random(), 2) * 366)::int, random()
-    FROM generate_series(1, 5000);
-"""
+from tests.dataset.twins import CUSTOMERS, ORDERS, SCHEMA, Twins, load_twin, rows
 
 COLUMNS = {
     "customers": ("plan", "region", "created_at", "active"),
@@ -104,52 +43,6 @@ COLUMNS = {
 }
 WITH_ORDER = ("amount", "quantity", "placed_at", "shipped_on", "score", "customer_id", "taken_on", "value")
 WRITTEN = ("plan", "region", "active", "status", "quantity", "shipped_on")
-
-
-@dataclass(frozen=True)
-class Twins:
-    source: Target
-    profile: Profile
-    twin: Target
-
-
-@pytest.fixture(scope="module")
-def twins(server: Server) -> Iterator[Twins]:
-    source, twin = (server.target.on(f"profile_{name}") for name in ("source", "twin"))
-    for target in (source, twin):
-        create_database(server.target, target.dbname)
-    try:
-        with connect(source, "test") as connection:
-            connection.execute(SCHEMA.encode())
-            connection.execute(FILL.encode())
-            connection.execute("ANALYZE")
-        profile = parse_profile(profile_text(take_profile(source)), "profile.json")
-        load_twin(twin, profile)
-        yield Twins(source, profile, twin)
-    finally:
-        for target in (source, twin):
-            drop_database(server.target, target.dbname)
-
-
-def load_twin(target: Target, profile: Profile, scale: float = 1.0) -> None:
-    file = SqlFile("schema.sql", SCHEMA)
-    # one stream, since of several the slowest would decide about the order on disk
-    load_alone(
-        target,
-        file,
-        RowCounts(),
-        seed=5,
-        on_progress=lambda _: None,
-        streams=1,
-        profile=profile,
-        scale=scale,
-    )
-
-
-def rows(target: Target, query: str, *names: str) -> list[tuple[Any, ...]]:
-    composed = sql.SQL(query).format(*map(sql.Identifier, names))
-    with connect(target, "test") as connection:
-        return connection.execute(composed).fetchall()
 
 
 NULLS = "SELECT avg(({1} IS NULL)::int) FROM {0}"
@@ -259,77 +152,6 @@ def of(profile: Profile, table: TableProfile) -> Profile:
     return replace(profile, tables=tables)
 
 
-def test_a_planted_value_never_reaches_the_profile(twins: Twins) -> None:
-    text = profile_text(twins.profile)
-    assert "canary" not in text.lower()
-    assert "7654321" not in text
-    assert "vip" in text  # what many share and is a label is there
-    words = twins.source.conninfo("x")
-    assert words["host"] not in text
-    assert twins.source.dbname not in text
-
-
-def test_a_scan_withholds_as_much(twins: Twins) -> None:
-    profile = take_profile(twins.source, scan=True)
-    text = profile_text(profile)
-    assert "canary" not in text.lower()
-    assert "7654321" not in text
-    orders = profile.table(Relation("public", "orders"))
-    assert orders is not None
-    assert (orders.rows, orders.rows_from) == (ORDERS, "scan")
-    assert fidelity(twins.profile, profile).within(0.03), fidelity(twins.profile, profile).columns[:2]
-
-
-def test_profiling_reads_no_table_and_locks_only_the_catalog(twins: Twins) -> None:
-    with snapshot(twins.source) as connection:
-        read_statistics(connection)
-        scans = connection.execute(
-            "SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_xact_user_tables"
-        )
-        assert scans.fetchone() == (0,)
-        held = connection.execute(
-            "SELECT DISTINCT mode, relation::int8 >= 16384 FROM pg_locks"
-            " WHERE pid = pg_backend_pid() AND locktype = 'relation'"
-        ).fetchall()
-        assert held == [("AccessShareLock", False)]
-        settings = connection.execute(
-            "SELECT current_setting('transaction_read_only'), current_setting('transaction_isolation'),"
-            " current_setting('lock_timeout'), current_setting('application_name')"
-        ).fetchone()
-        assert settings == ("on", "repeatable read", "1s", "rehearse")
-
-
-def test_profiling_cannot_write_and_waits_for_nobody(twins: Twins) -> None:
-    with pytest.raises(EnvironmentFailure, match="read-only"), snapshot(twins.source) as connection:
-        connection.execute("DELETE FROM public.orders")
-    with connect(twins.source, "test", autocommit=False) as other:
-        other.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
-        profile = take_profile(twins.source)
-        other.rollback()
-    assert any("locked exclusively" in note for note in profile.notes)
-    customers = profile.table(Relation("public", "customers"))
-    assert customers is not None
-    assert customers.rows == CUSTOMERS
-    assert customers.heap_bytes > 0
-
-
-def test_sizes_keys_and_joint_statistics_are_there(twins: Twins) -> None:
-    orders = twins.profile.table(Relation("public", "orders"))
-    assert orders is not None
-    assert orders.heap_bytes > 1_500_000
-    assert dict(orders.indexes).keys() == {"orders_pkey", "orders_customer_id_idx"}
-    reference = next(r for r in orders.references if r.columns == ("courier_id",))
-    assert reference.null_fraction == pytest.approx(0.4, abs=0.02)
-    assert reference.largest_share == pytest.approx(0.12, abs=0.02)
-    (joint,) = orders.joint
-    assert joint.columns == ("status", "quantity")
-    assert joint.distinct[0][0] == ("quantity", "status") or joint.distinct[0][0] == ("status", "quantity")
-    assert joint.frequencies
-    readings = twins.profile.table(Relation("public", "readings"))
-    assert readings is not None
-    assert readings.rows == 5_000
-
-
 def test_any_scale_keeps_the_shares(twins: Twins, database: Target) -> None:
     customers = twins.profile.table(Relation("public", "customers"))
     assert customers is not None
@@ -348,16 +170,6 @@ def test_any_scale_keeps_the_shares(twins: Twins, database: Target) -> None:
     mine_top, twin_top = (dict(rows(t, TOP, "orders", "status")) for t in (twins.source, database))
     for value, share in mine_top.items():
         assert twin_top[value] == pytest.approx(share, abs=0.03)
-
-
-def test_what_was_never_analyzed_is_said(database: Target) -> None:
-    with connect(database, "test") as connection:
-        connection.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 100)")
-    profile = take_profile(database)
-    assert any("t was never analyzed" in note for note in profile.notes)
-    assert not fidelity(profile, profile).within(0.03)
-    with pytest.raises(InputError, match="no tables in the schema nowhere"):
-        take_profile(database, schemas=["nowhere"])
 
 
 def dsn_of(target: Target) -> str:
@@ -393,19 +205,6 @@ def test_the_command_line_compares(twins: Twins, tmp_path: Path) -> None:
     said = re.search(r" (\d\.\d\d) %!", done.stdout)
     assert said is not None
     assert 4 < float(said[1]) < 5  # what chance alone makes of so many rows is taken off
-
-
-def test_the_users_rules_reach_the_file(twins: Twins) -> None:
-    rules = Rules(frozenset({"orders.status"}), {"customers.full_name": "invented"})
-    text = profile_text(take_profile(twins.source, rules=rules))
-    assert "delivered" not in text
-    assert "Canary Jones" in text
-
-
-def test_a_refused_role_is_told_in_one_line(twins: Twins) -> None:
-    with pytest.raises(EnvironmentFailure) as caught, snapshot(twins.source):
-        raise psycopg.errors.InsufficientPrivilege("permission denied\nDETAIL: canary")
-    assert "\n" not in str(caught.value)
 
 
 SCENARIO = """

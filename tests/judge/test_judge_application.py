@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rehearse.judge.judge import judge
+from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     ColumnChange,
     Effects,
@@ -111,8 +112,11 @@ def test_a_table_of_the_migrations_own_may_go() -> None:
 
 
 def test_the_failing_text_and_the_statement_to_blame_are_named() -> None:
+    retyped = Effects(columns=(ColumnChange(ORDERS, "status", "retyped", "text"),), wal_bytes=9)
     run = migration(
-        statement("ALTER TABLE customers ADD COLUMN a int", lock(CUSTOMERS, AX), timeout_ms=9),
+        statement(
+            "ALTER TABLE orders ALTER status TYPE text", lock(ORDERS, AX), timeout_ms=9, effects=retyped
+        ),
         statement(
             "ALTER TABLE orders RENAME COLUMN note TO remark",
             lock(ORDERS, AX),
@@ -162,6 +166,46 @@ def test_cached_plans_that_stay_broken_on_some_connections_fail() -> None:
     ]
 
 
+def test_a_cached_plan_is_the_doing_of_what_changed_the_table_and_not_of_what_ran_meanwhile() -> None:
+    run = migration(
+        statement("ALTER TABLE orders ADD COLUMN a int", lock(ORDERS, AX), effects=Effects(wal_bytes=9)),
+        statement("CREATE INDEX CONCURRENTLY c ON audit (id)", lock(AUDIT, LockMode.SHARE_UPDATE_EXCLUSIVE)),
+        statement("UPDATE orders SET a = 1 WHERE id < 9", lock(ORDERS, LockMode.ROW_EXCLUSIVE), took_s=0.5),
+    )
+    failing = Failing(READ, "0A000", START + 100 * MS, START + 300 * MS)
+    (finding,) = found(
+        record(run), samples(end_ns=end_of(run)[1], failing=[failing]), "breaks-running-application"
+    )
+    assert finding.statement == 0
+
+
+def test_what_a_transaction_did_last_may_have_failed_those_that_began_before_its_end() -> None:
+    run = migration(
+        statement("DROP SEQUENCE orders_seq", lock(ORDERS, AX), transaction=3, effects=Effects(wal_bytes=9)),
+        statement(
+            "ALTER TABLE orders ALTER id ADD GENERATED ALWAYS AS IDENTITY", lock(ORDERS, AX), transaction=3
+        ),
+    )
+    failing = Failing(WRITE, "23505", START, START + S)
+    (finding,) = found(
+        record(run), samples(end_ns=end_of(run)[1], failing=[failing]), "breaks-running-application"
+    )
+    assert finding.statement == 1
+
+
+def test_a_function_that_was_replaced_is_named_where_nothing_else_was_changed() -> None:
+    text = "CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN END $$"
+    run = migration(
+        replace(statement(text, effects=Effects(wal_bytes=9)), command="CREATE FUNCTION"),
+        statement("SELECT 1"),
+    )
+    failing = Failing(WRITE, "42703", START + 100 * MS, START + 60 * S)
+    (finding,) = found(
+        record(run), samples(end_ns=end_of(run)[1], failing=[failing]), "breaks-running-application"
+    )
+    assert finding.statement == 0
+
+
 def test_a_dropped_column_that_no_script_mentions_is_worth_a_warning() -> None:
     run = altering(Effects(columns=(ColumnChange(ORDERS, "memo", "dropped", rows_with_data=0),), wal_bytes=9))
     (finding,) = found(record(run), quiet(run), "breaks-running-application")
@@ -176,11 +220,32 @@ def test_a_dropped_column_that_no_script_mentions_is_worth_a_warning() -> None:
         ("ALTER TABLE orders FORCE ROW LEVEL SECURITY", [Severity.UNMEASURED]),
         ("REVOKE ALL ON new_table FROM PUBLIC", []),
         ("GRANT SELECT ON orders TO app", []),
+        ("ALTER TABLE orders OWNER TO other", [Severity.UNMEASURED]),
+        ("DROP POLICY mine ON orders", [Severity.UNMEASURED]),
+        ("CREATE POLICY mine ON orders AS RESTRICTIVE USING (id > 0)", [Severity.UNMEASURED]),
+        ("CREATE POLICY mine ON orders USING (id > 0)", []),
+        ("REVOKE USAGE ON SEQUENCE orders_id_seq FROM app", [Severity.UNMEASURED]),
+        ("REVOKE ALL ON ALL TABLES IN SCHEMA audit, public FROM app", [Severity.UNMEASURED]),
+        ("REVOKE ALL ON ALL TABLES IN SCHEMA audit FROM app", []),
+        ("REVOKE USAGE ON SCHEMA public FROM app", [Severity.UNMEASURED]),
+        ("REVOKE CREATE ON SCHEMA public FROM PUBLIC", []),
+        ("REVOKE writers FROM app", [Severity.UNMEASURED]),
+        ("DROP OWNED BY app", [Severity.UNMEASURED]),
+        ("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM app", []),
     ],
 )
 def test_rights_taken_away_are_not_put_to_the_test(text: str, severities: list[Severity]) -> None:
     run = migration(statement(text, effects=Effects(wal_bytes=9)))
     assert [f.severity for f in found(record(run), quiet(run), "breaks-running-application")] == severities
+
+
+def test_rights_are_tried_by_scripts_that_take_a_role() -> None:
+    run = migration(statement("REVOKE UPDATE ON orders FROM app", effects=Effects(wal_bytes=9)))
+    scripts = tuple(
+        replace(script, statements=("SET LOCAL ROLE app", *script.statements))
+        for script in record(run).scripts
+    )
+    assert not found(replace(record(run), scripts=scripts), quiet(run), "breaks-running-application")
 
 
 def test_what_generation_saw_to_is_said_to_be_taken_for_granted() -> None:

@@ -134,6 +134,15 @@ def test_one_transaction_adds_up_from_the_lock_on() -> None:
     assert dict(judgement.metrics)["blocking.projected"] == finding.observed
 
 
+def test_long_work_is_told_under_the_lock_of_its_time() -> None:
+    weaker = statement("CREATE TABLE kids (id int REFERENCES orders)", lock(ORDERS, SRE), transaction=1)
+    dropped = statement("ALTER TABLE orders DROP COLUMN b", lock(ORDERS, AX), transaction=1)
+    before = one(concluded(migration(weaker, UPDATE, dropped), 10 * ROWS), "lock-held-across-statements")
+    assert "SHARE ROW EXCLUSIVE on orders, held since up.sql:1 (CREATE TABLE)" in before.message
+    after = one(concluded(migration(weaker, dropped, UPDATE), 10 * ROWS), "lock-held-across-statements")
+    assert "ACCESS EXCLUSIVE on orders, held since up.sql:2 (ALTER TABLE)" in after.message
+
+
 def test_the_same_statements_in_transactions_of_their_own_do_not_hold_the_lock() -> None:
     run = migration(replace(ADD, transaction=1), replace(UPDATE, transaction=2))
     rules = {f.rule for f in concluded(run, 10 * ROWS).findings}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rehearse.judge.judge import judge
-from rehearse.model.gates import Gate
+from rehearse.model.gates import METRIC_KINDS, METRICS, Gate
 from rehearse.model.repeats import Repeat
 from rehearse.model.verdict import GateResult, GateStatus, Verdict
 from tests.judge.build import AX, ORDERS, gate, lock, migration, quiet, record, statement
@@ -99,4 +99,18 @@ def test_one_run_says_what_it_could_have_seen() -> None:
     assert stall.value == pytest.approx(0.1)
     assert errors is not None
     assert 0 < errors.value < 0.01
-    assert duration is None
+    assert duration is not None
+    assert duration.value == pytest.approx(0.002, rel=1)
+
+
+def test_every_gate_says_what_it_could_have_seen() -> None:
+    limits = {"ratio": 0.5, "count": 5.0}
+    names = [kind.name for kind in METRICS if not kind.name.startswith(("replica.", "disk."))]
+    gates = tuple(gate(name, "<=", limits.get(METRIC_KINDS[name].unit.value, 900.0)) for name in names)
+    results = judge(record(RUN, gates=gates), quiet(RUN)).gates
+    assert len(results) == len(names)
+    for result in results:
+        if result.observed is not None:
+            assert result.resolution is not None, result.gate
+            assert result.resolution.value >= 0
+    assert sum(result.observed is not None for result in results) > 12

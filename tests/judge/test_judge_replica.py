@@ -9,7 +9,7 @@ import pytest
 from rehearse.judge.judge import judge
 from rehearse.model.gates import Gate
 from rehearse.model.record import RunRecord, Trial
-from rehearse.model.replica import Cancelled, ReplicaFacts
+from rehearse.model.replica import Cancelled, ReplicaFacts, ReplicaSample
 from rehearse.model.trials import TrialKind
 from rehearse.model.verdict import Finding, GateStatus, Severity, Verdict
 from tests.judge.build import AX, MS, ORDERS, gate, lock, migration, quiet, record, statement
@@ -95,3 +95,12 @@ def test_a_standby_that_never_caught_up_is_never_passed() -> None:
     assert judgement.gates[0].observed.value == pytest.approx(90.0)  # at least
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judge(made(lost, gate("replica.lag.max", "<=", 10)), quiet(INSTANT)).verdict is Verdict.NO_GO
+
+
+def test_gates_on_the_standby_say_what_could_have_been_seen() -> None:
+    course = tuple(ReplicaSample(20 * MS * n, 0, 0, 1000 * n * n) for n in range(5))
+    limits = {"replica.lag.max": 9, "replica.lag.bytes": 9e9, "replica.conflicts": 9}
+    gates = [gate(name, "<=", limit) for name, limit in limits.items()]
+    results = judge(made(replace(CALM, samples=course), *gates), quiet(INSTANT)).gates
+    seen = [result.resolution.value for result in results if result.resolution]
+    assert seen == pytest.approx([0.02, 7000, 1])

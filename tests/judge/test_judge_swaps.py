@@ -111,8 +111,30 @@ def test_a_table_made_beside_it_is_no_copy() -> None:
         ("INSERT OR UPDATE OF status", "UPDATE orders SET status = $1 WHERE id = $2", True),
         ("UPDATE", "DELETE FROM orders WHERE id = $1", False),
         ("UPDATE OR DELETE", "DELETE FROM orders WHERE id = $1", True),
+        ("DELETE", "DELETE FROM orders WHERE id = $1", True),
+        ("DELETE", "INSERT INTO orders VALUES ($1) ON CONFLICT (id) DO UPDATE SET status = 'x'", False),
     ],
 )
 def test_a_trigger_carries_only_what_it_fires_for(events: str, writes: str, carried: bool) -> None:
     swap = statement("ALTER TABLE orders RENAME TO orders_old", lock(ORDERS, AX), transaction=2, effects=GONE)
     assert (told(trigger(events), copy(1), swap, writes=writes) == []) is carried
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'DROP TRIGGER IF EXISTS "both" ON orders',
+        "DROP FUNCTION both() CASCADE",
+        "ALTER TABLE orders DISABLE TRIGGER both",
+        "ALTER TABLE orders DISABLE TRIGGER ALL",
+    ],
+)
+def test_a_trigger_carries_nothing_over_after_it_is_gone(text: str) -> None:
+    gone = statement(text, lock(ORDERS, AX), transaction=5)
+    assert told(trigger(), copy(), gone, swap())
+    assert not told(trigger(), copy(), swap(), gone), "the copy had taken the place by then"
+    assert not told(gone, trigger(), copy(), swap()), "it was made anew"
+    with_the_swap = statement(text, lock(ORDERS, AX), transaction=1)
+    assert not told(trigger(), copy(), with_the_swap, swap(1)), "the lock keeps changes out"
+    other = statement("DROP TRIGGER other ON orders", lock(ORDERS, AX), transaction=5)
+    assert not told(trigger(), copy(), other, swap())

@@ -8,7 +8,14 @@ import pytest
 
 from rehearse.acts.rollback import without_down
 from rehearse.judge.judge import judge
-from rehearse.model.migration import ColumnChange, Effects, MigrationRun, RelationChange, StatementOutcome
+from rehearse.model.migration import (
+    ColumnChange,
+    Effects,
+    MigrationRun,
+    RelationChange,
+    StatementOutcome,
+    ToolRun,
+)
 from rehearse.model.record import DatasetFacts, RunRecord, Trial
 from rehearse.model.relation import Relation
 from rehearse.model.trials import (
@@ -123,6 +130,9 @@ def test_rows_that_are_gone_are_lost_once() -> None:
     (found,) = of("data-loss", record(run), integrity(lost=3))
     assert (found.severity, found.statement) == (Severity.FAILURE, 0)
     assert not of("data-loss", record(run, expendable=("orders",)), integrity(lost=3))
+    update, delete = updating("UPDATE orders SET note = 'b'").statements[0], run.statements[0]
+    (found,) = of("data-loss", record(migration(update, delete)), integrity(lost=3))
+    assert found.statement == 1
     emptied = migration(
         statement(
             "TRUNCATE orders", effects=Effects(relations=(RelationChange(ORDERS, "truncated", rows=ROWS),))
@@ -217,6 +227,22 @@ def test_a_second_run_that_fails_is_not_restartable() -> None:
     assert left.subject == "an_index"
     (bare,) = of("not-restartable", made, broken(failing, Remains()))
     assert "CREATE INDEX CONCURRENTLY IF NOT EXISTS an_index" in bare.advice
+
+
+def test_a_tool_that_fails_when_run_again_is_told_by_its_first_run() -> None:
+    ended = ToolRun("tool up", 0)
+    first = replace(migration(RENAME, statement("CREATE INDEX an_index ON orders (note)")), tool=ended)
+    failed = statement("CREATE INDEX an_index ON orders (note)", outcome=StatementOutcome.FAILED)
+    stopped = replace(failed, text="tool up", file="tool up", command="tool")
+    for again, place, of_first in (
+        (migration(failed), "up.sql:2 (CREATE INDEX)", 1),
+        (migration(RENAME, RENAME, stopped), "after its 2 statements", 0),
+    ):
+        one = Interruption(Blow.KILLED, 0, 0.5, reached=True, again=again)
+        trial = Trial(TrialKind.INTERRUPTION, migration=first, interruption=InterruptionFacts((one,)))
+        (found,) = of("not-restartable", record(first), trial)
+        assert place in found.message
+        assert found.statement == of_first
 
 
 def test_a_second_run_that_makes_another_thing_is_not_restartable() -> None:

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.judge.judge import judge
+from rehearse.model.gates import Aborted
 from rehearse.model.migration import Effects, MigrationRun, StatementOutcome
 from rehearse.model.record import Phase, RunRecord, Stage
 from rehearse.model.relation import Relation
-from rehearse.model.verdict import Judgement, Severity, Verdict
+from rehearse.model.verdict import GateStatus, Judgement, Severity, Verdict
 from rehearse.model.waits import ObserverCost
 from rehearse.model.workload import DriverHealth, Footprint, Outcome, SampleColumns
 from tests.judge.build import (
@@ -341,3 +342,16 @@ def test_samples_skipped_by_the_client_are_no_transactions() -> None:
     for number in range(300):
         add(traffic, 1, START + number * 10 * MS, START + number * 10 * MS, Outcome.SKIPPED)
     assert concluded(Case(record(RUN), traffic)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_of_a_migration_that_was_broken_off_nothing_is_projected() -> None:
+    """The rewrite that was cut short has no effects to go by, which is no proof that it had none."""
+    aborted = Aborted("stall.max > 10s", 10.1, START)
+    judgement = concluded(trial(aborted=aborted)(go()))
+    known = dict(judgement.metrics)
+    projections = ("blocking.held", "blocking.projected", "duration.projected", "wal.projected")
+    assert [name for name in projections if known.get(name) is not None] == []
+    (gate,) = [each for each in judgement.gates if each.metric == "blocking.projected"]
+    assert gate.status is GateStatus.UNMEASURED
+    assert "broken off" in gate.note
+    assert judgement.verdict is Verdict.NO_GO

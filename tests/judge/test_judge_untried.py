@@ -12,7 +12,7 @@ from rehearse.engines.postgres.databases import create_database, drop_database
 from rehearse.engines.postgres.execute import execute_file
 from rehearse.engines.postgres.loosened import guards, loosened
 from rehearse.judge.judge import judge
-from rehearse.model.migration import SqlFile
+from rehearse.model.migration import Effects, SqlFile
 from rehearse.model.record import Trial, TrialKind
 from rehearse.model.target import Target
 from rehearse.model.trials import IntegrityFacts, Loosened, Loosening
@@ -112,6 +112,36 @@ def test_enforcement_lost_is_told_by_name(kind: Loosening, severity: Severity, s
     assert (finding.severity, finding.statement) == (severity, 0)
     assert says in finding.message
     assert judgement.verdict is Verdict.GO
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "tells"),
+    [
+        ("SET session_replication_role = replica", "SELECT 1", True),
+        ("SET LOCAL session_replication_role TO 'replica'", "SELECT 1", True),
+        ("SELECT set_config('session_replication_role', 'replica', false)", "SELECT 1", True),
+        ("SET session_replication_role = replica", "RESET session_replication_role", False),
+        ("SET session_replication_role = replica", "SET session_replication_role = 'origin'", False),
+        ("SET session_replication_role = origin", "SELECT 1", False),
+    ],
+)
+def test_rows_that_are_changed_while_no_trigger_fires_are_told(before: str, after: str, tells: bool) -> None:
+    changed = Effects(rows_changed=((ORDERS, 3),))
+    run = migration(
+        *(statement(text, transaction=0) for text in (before, after)),
+        statement("UPDATE orders SET customer_id = 7 WHERE id < 4", transaction=0, effects=changed),
+    )
+    found = of(judge(record(run), quiet(run)), "enforcement-lost")
+    assert [(f.statement, f.severity) for f in found] == ([(2, Severity.WARNING)] if tells else [])
+
+
+def test_what_is_set_for_a_transaction_ends_with_it() -> None:
+    changed = Effects(rows_changed=((ORDERS, 3),))
+    run = migration(
+        statement("SET LOCAL session_replication_role = replica", transaction=0),
+        statement("UPDATE orders SET customer_id = 7 WHERE id < 4", transaction=1, effects=changed),
+    )
+    assert not of(judge(record(run), quiet(run)), "enforcement-lost")
 
 
 def test_a_default_that_is_gone_was_not_missed_by_inferred_inserts() -> None:

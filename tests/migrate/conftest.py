@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database, drop_database
 from rehearse.migrate.run import run_migration
-from rehearse.model.migration import MigrationRun, SqlFile, TransactionMode
+from rehearse.model.migration import MigrationRun, MigrationState, SqlFile, ToolSpec, TransactionMode
 from rehearse.model.target import Target
 from rehearse.provision import Server
 
@@ -30,7 +33,13 @@ CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; EN
 ANALYZE;
 """
 
+# what a text of SQL must not be split within, and what it may be
+PIECES_OF_SQL = (
+    *("a", "'x;y'", "E'\\';'", '";"', "$$;$$", "$q$ ; $$ $q$", "/* ; */", "-- ;\n", "(;)", " ", "\n"),
+)
+
 Migrate = Callable[..., MigrationRun]
+RunTool = Callable[..., MigrationRun]
 
 
 @pytest.fixture(scope="session")
@@ -65,5 +74,34 @@ def migrate(shop: Target) -> Migrate:
                 connection.execute(setup)
         file = SqlFile("up.sql", text)
         return run_migration(shop, [file], mode, timeout_s=timeout_s, on_state=lambda _: None)
+
+    return run
+
+
+@pytest.fixture
+def tool(shop: Target, tmp_path: Path) -> RunTool:
+    """Runs a command, or a Python script, on the shop."""
+
+    def run(
+        script: str = "",
+        *argv: str,
+        env: dict[str, str] | None = None,
+        timeout_s: float = 120.0,
+        on_state: Callable[[MigrationState], None] = lambda _: None,
+        broken_off: Callable[[], bool] = lambda: False,
+    ) -> MigrationRun:
+        if script:
+            (tmp_path / "up.py").write_text("import psycopg\n" + textwrap.dedent(script))
+            argv = (sys.executable, "up.py")
+        spec = ToolSpec(argv, tuple((env or {}).items()), str(tmp_path))
+        step = SqlFile("the tool", "the tool", spec)
+        return run_migration(
+            shop,
+            [step],
+            TransactionMode.AS_WRITTEN,
+            timeout_s=timeout_s,
+            on_state=on_state,
+            broken_off=broken_off,
+        )
 
     return run

@@ -39,6 +39,21 @@ def test_temporary_files_blocks_sizes_and_dead_rows(migrate: Migrate) -> None:
     assert Relation("public", "parts_1") not in {one.relation for one in run.aftermath}
 
 
+def test_what_is_made_anew_lies_beside_its_old_file(migrate: Migrate) -> None:
+    indexes = "CREATE INDEX wide_id ON wide (id); CREATE INDEX wide_b ON wide (b)"
+    run = migrate(
+        "ALTER TABLE wide ALTER COLUMN id TYPE bigint; REINDEX INDEX CONCURRENTLY wide_b;",
+        setup=f"DROP TABLE IF EXISTS wide; {WIDE}; {indexes}",
+    )
+    left = {one.relation.name: one for one in run.aftermath}
+    assert len(left) == len(run.aftermath)  # an index that was swapped is told once
+    for name in ("wide", "wide_id", "wide_b"):
+        one = left[name]
+        assert one.before_bytes
+        assert one.after_bytes
+        assert one.peak_bytes == one.before_bytes + one.after_bytes
+
+
 def test_a_transaction_of_several_statements_is_accounted_for_as_a_whole(migrate: Migrate) -> None:
     text = "SET maintenance_work_mem = '1MB'; CREATE INDEX wide_a ON wide (a, b); SELECT 1;"
     for mode in (TransactionMode.PER_FILE, TransactionMode.SINGLE_QUERY):

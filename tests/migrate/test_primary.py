@@ -26,6 +26,7 @@ from rehearse.engines.postgres.primary import without_values
             'invalid byte sequence for encoding "UTF8": 0x00',
         ),
         ("22P02", 'malformed array literal: "a "" b', 'malformed array literal: "..."'),
+        ("22P02", 'malformed array literal: "{"Ann Lee",x}"', 'malformed array literal: "..."'),
         ("42P01", 'relation "people" does not exist', 'relation "people" does not exist'),
         (None, 'no "state"', 'no "state"'),
     ],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from rehearse.engines.postgres.connect import connect
 from rehearse.migrate.run import run_migration
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     MigrationRun,
+    MigrationState,
     SqlFile,
     Statement,
     StatementOutcome,
@@ -95,11 +99,41 @@ leave(third, b"ALTER TABLE customers ADD COLUMN gone int")
 """
 
 
-def relayed(shop: Target, folder: Path, script: str) -> MigrationRun:
+SEVERAL_IN_ONE = """
+import psycopg
+c = psycopg.connect("", autocommit=True)
+c.execute(
+    "BEGIN; UPDATE orders SET note = 'q'; COMMIT; "
+    "BEGIN ISOLATION LEVEL SERIALIZABLE; ALTER TABLE orders ADD COLUMN brief int; COMMIT; "
+    "SELECT pg_advisory_lock(7); SELECT 1"
+)
+with c.pipeline():
+    c.execute("UPDATE customers SET name = 'q'")
+    c.execute("ALTER TABLE customers ADD COLUMN piped int")
+"""
+
+LOCKED_ELSEWHERE = """
+import psycopg
+other = psycopg.connect("")
+other.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
+c = psycopg.connect("", options="-c lock_timeout=50ms")
+c.execute("SAVEPOINT a")
+c.execute("ALTER TABLE orders ADD COLUMN undone int")
+c.execute("ROLLBACK TO a")
+c.execute("ALTER SCHEMA public RENAME TO renamed")
+c.execute("ALTER SCHEMA renamed RENAME TO public")
+c.execute("ALTER TABLE orders ADD COLUMN done int")
+c.commit()
+"""
+
+
+def relayed(
+    shop: Target, folder: Path, script: str, on_state: Callable[[MigrationState], None] = lambda _: None
+) -> MigrationRun:
     """Runs a Python script as a migration tool."""
     (folder / "up.py").write_text(textwrap.dedent(script))
     step = SqlFile("the tool", "the tool", ToolSpec((sys.executable, "up.py"), (), str(folder)))
-    return run_migration(shop, [step], TransactionMode.AS_WRITTEN, timeout_s=120.0, on_state=lambda _: None)
+    return run_migration(shop, [step], TransactionMode.AS_WRITTEN, timeout_s=120.0, on_state=on_state)
 
 
 def the(run: MigrationRun, *beginning: str) -> Statement:
@@ -150,3 +184,36 @@ def test_sessions_that_wait_for_no_one(shop: Target, tmp_path: Path) -> None:
 
     gone = the(run, "ALTER TABLE customers ADD COLUMN gone")
     assert (gone.outcome, gone.effects) == (StatementOutcome.OK, None)
+
+
+def test_several_transactions_in_one_query_end_when_they_end(shop: Target, tmp_path: Path) -> None:
+    heard_ns: list[int] = []
+    with connect(shop, "rehearse") as holder:
+        holder.execute("SELECT pg_advisory_lock(7)")
+
+        def release(state: MigrationState) -> None:
+            if "pg_advisory_lock" in state.text:  # which is known while it waits
+                heard_ns.append(time.monotonic_ns())
+                holder.execute("SELECT pg_advisory_unlock(7)")
+
+        run = relayed(shop, tmp_path, SEVERAL_IN_ONE, release)
+    assert run.failed is None
+    added = the(run, "ALTER TABLE orders ADD COLUMN brief")
+    (span,) = [span for span in run.transactions if span.index == added.transaction]
+    assert span.committed
+    assert span.ended_ns <= heard_ns[0] <= the(run, "SELECT 1").started_ns
+    for text in ("ALTER TABLE orders ADD COLUMN brief", "ALTER TABLE customers ADD COLUMN piped"):
+        effects = the(run, text).effects
+        assert effects is not None
+        assert {lock.mode for lock in effects.locks} == {LockMode.ACCESS_EXCLUSIVE}
+        assert (effects.scanned, effects.rows_changed) == ((), ())
+
+
+def test_no_question_waits_for_a_lock_in_the_tools_transaction(shop: Target, tmp_path: Path) -> None:
+    run = relayed(shop, tmp_path, LOCKED_ELSEWHERE)
+    assert run.failed is None
+    assert {s.outcome for s in run.statements} == {StatementOutcome.OK}
+    renamed = the(run, "ALTER SCHEMA public").effects
+    assert renamed is not None
+    assert "orders" in {change.relation.name for change in renamed.relations}
+    assert the(run, "ALTER TABLE orders ADD COLUMN done").effects is not None

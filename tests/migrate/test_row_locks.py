@@ -117,3 +117,66 @@ def test_a_batch_locks_no_more_than_its_limit(text: str, rows: int) -> None:
     work = TableWork(ORDERS, 2000, 1 << 20)
     found = rows_locked(statement, "UPDATE 60", Effects(scanned=(work,), wal_bytes=1 << 20))
     assert found == ((ORDERS, rows),)
+
+
+def test_rows_that_are_fetched_through_a_cursor_stay_locked_and_add_up(migrate: Migrate) -> None:
+    """Sorting reads the table at the first FETCH, and none of it afterwards."""
+    run = migrate(
+        """BEGIN; DECLARE c NO SCROLL CURSOR FOR SELECT id FROM orders ORDER BY note FOR UPDATE;
+        FETCH 10 FROM "c"; FETCH FORWARD 500 IN c; MOVE ALL c; FETCH NEXT FROM c;
+        DECLARE d CURSOR FOR SELECT id FROM orders; FETCH ALL FROM d; COMMIT;"""
+    )
+    found = [(s.command, dict(s.effects.rows_locked)) for s in run.statements if s.effects]
+    fetched = [rows.get(ORDERS, 0) for command, rows in found if command in ("FETCH", "MOVE")]
+    assert fetched == [10, 510, 2000, 2000, 0]
+    assert not any(rows for command, rows in found if command == "DECLARE")
+
+
+TRIGGER = """
+CREATE FUNCTION lock_orders() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM id FROM orders FOR UPDATE; RETURN NULL; END $$;
+CREATE TRIGGER t AFTER UPDATE ON customers FOR EACH STATEMENT EXECUTE FUNCTION lock_orders();
+"""
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["there before", "made in the transaction"])
+def test_rows_that_a_trigger_locks_are_counted(before: bool, migrate: Migrate) -> None:
+    change = "UPDATE customers SET name = 'x' WHERE id = 1;"
+    run = migrate(f"BEGIN; {'' if before else TRIGGER} {change} COMMIT;", setup=TRIGGER if before else "")
+    assert dict(
+        next(s.effects for s in run.statements if s.effects and s.command == "UPDATE").rows_locked
+    ) == {ORDERS: 2000}
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["$$ BEGIN PERFORM id FROM orders FOR UPDATE; END $$", "'BEGIN PERFORM id FROM orders FOR UPDATE; END'"],
+)
+def test_a_function_made_in_the_same_transaction_is_known_by_its_text(body: str, migrate: Migrate) -> None:
+    run = migrate(
+        f"BEGIN; CREATE OR REPLACE FUNCTION public.lock_all() RETURNS void LANGUAGE plpgsql AS {body};"
+        "SELECT lock_all(); COMMIT;"
+    )
+    assert ((ORDERS, 2000),) in locked(run)
+
+
+def test_statements_that_a_block_puts_together_are_read_too(migrate: Migrate) -> None:
+    execute = "DO $$ BEGIN EXECUTE format('SELECT id FROM %I FOR UPDATE', 'orders'); END $$;"
+    note = "SELECT 'seen FOR UPDATE', count(*) FROM orders WHERE id IN (SELECT id FROM orders FOR KEY SHARE);"
+    found = locked(migrate(execute + note))
+    assert found == [((ORDERS, 2000),), ()]
+
+
+def test_a_block_that_commits_is_read_with_what_it_calls(migrate: Migrate) -> None:
+    run = migrate("DO $$ BEGIN PERFORM inner_one(); COMMIT; END $$;", setup=FUNCTIONS)
+    (effects,) = (s.effects for s in run.statements if s.effects)
+    assert [total.table for total in effects.totals if total.locks_rows] == [ORDERS]
+
+
+def test_a_prepared_statement_locks_what_its_query_does(migrate: Migrate) -> None:
+    run = migrate(
+        """PREPARE part (int) AS SELECT id FROM orders WHERE id <= $1 FOR UPDATE; EXECUTE part (700);
+        PREPARE seen AS SELECT count(*) FROM orders; EXECUTE seen;"""
+    )
+    executed = [s.effects.rows_locked for s in run.statements if s.effects and s.command == "EXECUTE"]
+    assert executed == [((ORDERS, 700),), ()]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rehearse.engines.postgres.split import Control, SqlStatement, split
 from rehearse.errors import SqlFileError
 from rehearse.model.migration import SqlFile
+from tests.migrate.conftest import PIECES_OF_SQL
 
 
 def statements(text: str, name: str = "up.sql") -> tuple[SqlStatement, ...]:
@@ -203,23 +204,7 @@ def test_an_include_that_is_missing_or_includes_itself_is_refused(tmp_path: Path
         statements("\\ir main.sql", str(tmp_path / "main.sql"))
 
 
-_PIECES = st.sampled_from(
-    [
-        "SELECT 1",
-        "a",
-        "'x;y'",
-        "E'\\';'",
-        '";"',
-        "$$;$$",
-        "$q$ ; $$ $q$",
-        "/* ; */",
-        "-- ;\n",
-        "(;)",
-        " ",
-        "\n",
-        "CASE END",
-    ]
-)
+_PIECES = st.sampled_from([*PIECES_OF_SQL, "SELECT 1", "CASE END"])
 
 
 @given(st.lists(st.lists(_PIECES, min_size=1, max_size=6), max_size=6))

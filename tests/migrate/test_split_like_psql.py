@@ -15,22 +15,11 @@ from rehearse.model.migration import SqlFile
 from rehearse.model.target import Target
 from rehearse.provision import Server
 from rehearse.provision.binaries import embedded_installation
+from tests.migrate.conftest import PIECES_OF_SQL
 
 PIECES = [
-    *(
-        "xSELECT 1",
-        "a",
-        "'x;y'",
-        "E'\\';'",
-        '";"',
-        "$$;$$",
-        "$q$ ; $$ $q$",
-        "/* ; */",
-        "-- ;\n",
-        "(;)",
-        " ",
-        "\n",
-    ),
+    "xSELECT 1",
+    *PIECES_OF_SQL,
     *("case", "END", "begin", "create", "function", "or replace", "procedure", "(", ")", ";", ";", ";", "$1"),
     *("'a'\n'b'", "E'a'\n'\\''", "U&'\\0061'", 'U&";"', "foo$a$", ":x", ":'x'", ':"x"', ":y", "::int", "1e'"),
     *(

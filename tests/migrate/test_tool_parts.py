@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rehearse.engines.postgres.messages import Message, Messages, values_of
 from rehearse.errors import ScenarioError
 from rehearse.migrate.reading import statements_of, work_of
+from rehearse.migrate.telling import excerpt, plain, repeats, telling_line
 from rehearse.migrate.tool import Address, Mask, environment, require_tool
 from rehearse.migrate.toolbook import shown
 from rehearse.model.migration import SqlFile, ToolSpec
@@ -133,3 +134,87 @@ def test_secrets_in_statements_are_not_kept() -> None:
     text = "CREATE SUBSCRIPTION s CONNECTION 'host=h password=hidden' PUBLICATION p"
     assert shown(text) == "CREATE SUBSCRIPTION s CONNECTION '***' PUBLICATION p"
     assert shown("ALTER ROLE a PASSWORD 'hi''dden'") == "ALTER ROLE a PASSWORD '***'"
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (("starting", "no such revision"), "no such revision"),
+        (
+            (
+                'File "x.py", line 3, in f',
+                'sqlalchemy.exc.ProgrammingError: (psycopg.errors.DuplicateColumn) column "a" is there',
+                "  ^",
+                "[SQL: ALTER TABLE t",
+                "ADD COLUMN a int]",
+                "(Background on this error at: https://sqlalche.me/e/20/f405)",
+            ),
+            'sqlalchemy.exc.ProgrammingError: (psycopg.errors.DuplicateColumn) column "a" is there',
+        ),
+        (("FAILED: nothing found", "(Background on this error at: x)"), "FAILED: nothing found"),
+        (("(Background on this error at: x)",), ""),
+        ((), ""),
+        (
+            (
+                "Error executing:",
+                'error: relation "t" does not exist',
+                "    at Parser.parse (/app/node_modules/pg-protocol/parser.js:9:3) {",
+                "  severity: 'ERROR',",
+                "  inner: [",
+                "    'a value'",
+                "  ],",
+                "}",
+            ),
+            'error: relation "t" does not exist',
+        ),
+        (
+            ("Error: no such thing", "    at up (/app/up.js:1:2)", "    at async run (/app/a.js:3:4)"),
+            "Error: no such thing",
+        ),
+        (("error: gone {", "  code: '42P01'", "}"), "error: gone"),
+        (("}",), "}"),
+    ],
+)
+def test_the_line_that_says_why_a_tool_failed(output: tuple[str, ...], told: str) -> None:
+    assert telling_line(output) == told
+
+
+def test_a_dumped_object_is_not_shown() -> None:
+    lines = [
+        "Error: it failed",
+        "    at up (/app/up.js:1:2) {",
+        "  parameters: [",
+        "    'a name'",
+        "  ]",
+        "}",
+    ]
+    assert excerpt([*(["before"] * 20), *lines]) == (*(["before"] * 11), "Error: it failed")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("a\rbc\r", "bc"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("[1] wait\x1b[2K\x1b[1G[2] wait\x1b[2K\x1b[1Gdone", "done"),
+        ("bell\x07 and tab\tstay", "bell and tab\tstay"),
+        ("\x1b]0;title", "0;title"),
+        ("", ""),
+    ],
+)
+def test_a_line_is_shown_as_it_looks_in_the_end(line: str, shown: str) -> None:
+    assert plain(line) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "whether"),
+    [
+        ('psycopg.errors.X: relation "t" does not exist', 'relation "t" does not exist', True),
+        ('error: relation "public.t" does not exist', 'relation "t" does not exist', True),
+        ("something else does not exist", 'relation "t" does not exist', False),
+        ("anything", '"..."', False),
+        ("anything", "", False),
+    ],
+)
+def test_whether_a_tool_says_what_the_server_said(line: str, message: str, whether: bool) -> None:
+    assert repeats(["first", line], message) is whether

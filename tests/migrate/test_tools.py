@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-import pytest
-
 from rehearse.engines.postgres.connect import connect
-from rehearse.errors import ScenarioError
-from rehearse.migrate.command import refuse_idle
-from rehearse.migrate.run import run_migration
-from rehearse.migrate.telling import telling_line
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     MigrationRun,
     MigrationState,
-    SqlFile,
     Statement,
     StatementOutcome,
-    ToolSpec,
-    TransactionMode,
 )
 from rehearse.model.target import Target
+from tests.migrate.conftest import RunTool
 
 SOURCE = Path(__file__).parents[2]
 AX = LockMode.ACCESS_EXCLUSIVE
@@ -65,8 +50,6 @@ def downgrade():
         op.drop_index("orders_code", postgresql_concurrently=True)
 """
 
-RunTool = Callable[..., MigrationRun]
-
 
 def alembic_project(folder: Path, revision: str) -> None:
     """One revision, and what Alembic needs around it."""
@@ -74,35 +57,6 @@ def alembic_project(folder: Path, revision: str) -> None:
     (folder / "alembic.ini").write_text(ALEMBIC_INI)
     (folder / "env.py").write_text(ALEMBIC_ENV)
     (folder / "versions" / "a1_change.py").write_text(revision)
-
-
-@pytest.fixture
-def tool(shop: Target, tmp_path: Path) -> RunTool:
-    """Runs a command, or a Python script, on the shop."""
-
-    def run(
-        script: str = "",
-        *argv: str,
-        env: dict[str, str] | None = None,
-        timeout_s: float = 120.0,
-        on_state: Callable[[MigrationState], None] = lambda _: None,
-        broken_off: Callable[[], bool] = lambda: False,
-    ) -> MigrationRun:
-        if script:
-            (tmp_path / "up.py").write_text("import psycopg\n" + textwrap.dedent(script))
-            argv = (sys.executable, "up.py")
-        spec = ToolSpec(argv, tuple((env or {}).items()), str(tmp_path))
-        step = SqlFile("the tool", "the tool", spec)
-        return run_migration(
-            shop,
-            [step],
-            TransactionMode.AS_WRITTEN,
-            timeout_s=timeout_s,
-            on_state=on_state,
-            broken_off=broken_off,
-        )
-
-    return run
 
 
 def the(run: MigrationRun, beginning: str) -> Statement:
@@ -272,6 +226,25 @@ def test_a_tool_that_fails_says_why_and_keeps_secrets(tool: RunTool) -> None:
     assert not run.transactions[-1].committed
 
 
+def test_what_the_server_refused_is_to_blame_where_the_tool_says_so(tool: RunTool) -> None:
+    script = """
+        c = psycopg.connect("", autocommit=True)
+        try:
+            c.execute("ALTER TABLE no_such_table ADD COLUMN a int")
+        except psycopg.Error as error:
+            c.execute("CREATE TABLE IF NOT EXISTS unlocked ()")
+            raise SystemExit({said})
+        """
+    refused = tool(script.format(said="str(error)")).failed
+    assert refused is not None
+    assert refused.text.startswith("ALTER TABLE no_such_table")
+    assert refused.message == 'relation "no_such_table" does not exist; the tool ended with exit status 1'
+
+    other = tool(script.format(said="'the disk is full'")).failed
+    assert other is not None
+    assert other.is_command
+
+
 def test_a_tool_that_fails_by_itself(tool: RunTool) -> None:
     run = tool('psycopg.connect("").execute("SELECT 1")\nraise SystemExit("no such revision")\n')
 
@@ -292,59 +265,6 @@ def test_a_revision_that_is_not_there_is_named_and_no_statement_is_blamed(
     assert "Can't locate revision identified by 'zzz'" in (run.failed.message or "")
 
 
-@pytest.mark.parametrize(
-    ("output", "told"),
-    [
-        (("starting", "no such revision"), "no such revision"),
-        (
-            (
-                'File "x.py", line 3, in f',
-                'sqlalchemy.exc.ProgrammingError: (psycopg.errors.DuplicateColumn) column "a" is there',
-                "  ^",
-                "[SQL: ALTER TABLE t",
-                "ADD COLUMN a int]",
-                "(Background on this error at: https://sqlalche.me/e/20/f405)",
-            ),
-            'sqlalchemy.exc.ProgrammingError: (psycopg.errors.DuplicateColumn) column "a" is there',
-        ),
-        (("FAILED: nothing found", "(Background on this error at: x)"), "FAILED: nothing found"),
-        (("(Background on this error at: x)",), ""),
-        ((), ""),
-    ],
-)
-def test_the_line_that_says_why_a_tool_failed(output: tuple[str, ...], told: str) -> None:
-    assert telling_line(output) == told
-
-
-def test_a_tool_that_is_broken_off_is_ended_with_all_it_has_started(tool: RunTool, tmp_path: Path) -> None:
-    texts: list[str] = []
-    run = tool(
-        f"""
-        import subprocess, sys
-        asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
-        child = subprocess.Popen(asleep, start_new_session=True)
-        open({str(tmp_path / "child")!r}, "w").write(str(child.pid))
-        psycopg.connect("").execute("SELECT pg_sleep(600)")
-        """,
-        on_state=lambda state: texts.append(state.text),
-        broken_off=lambda: "SELECT pg_sleep(600)" in texts,
-    )
-
-    assert run.failed is not None
-    assert run.failed.text == "SELECT pg_sleep(600)"
-    assert run.tool is not None
-    assert run.tool.exit_status is None
-    assert not psutil.pid_exists(int((tmp_path / "child").read_text()))
-
-
-def test_a_tool_that_takes_too_long_is_cancelled(tool: RunTool) -> None:
-    run = tool("import time; time.sleep(600)", timeout_s=0.5)
-
-    assert run.failed is not None
-    assert run.failed.outcome is StatementOutcome.CANCELLED
-    assert run.failed.message == "cancelled: the migration took longer than 0.5 s"
-
-
 def test_a_backend_that_is_terminated_fails_the_tool(tool: RunTool, shop: Target) -> None:
     with connect(shop, "rehearse") as killer:
 
@@ -363,104 +283,3 @@ def test_a_backend_that_is_terminated_fails_the_tool(tool: RunTool, shop: Target
     assert run.failed is not None
     assert run.failed.text.startswith("ALTER TABLE orders")
     assert not any(span.committed for span in run.transactions)
-
-
-def test_nothing_of_the_callers_reaches_it(tool: RunTool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "PGHOST",
-        "PGSERVICE",
-        "PGPASSFILE",
-        "PGOPTIONS",
-        "POSTGRES_HOST",
-        "DATABASE_URL",
-        "DB_HOST",
-    ):
-        monkeypatch.setenv(name, "production.example")
-    monkeypatch.setenv("ANYTHING", "postgresql+psycopg://u:p@production.example/x")
-    run = tool(
-        """
-        import os
-        print([n for n, v in os.environ.items() if "production.example" in v])
-        print(sorted(n for n in os.environ if n.startswith("PG")))
-        print(os.environ["OWN"].replace(os.environ["PGPORT"], "PORT"))
-        psycopg.connect(os.environ["DATABASE_URL"]).execute("SELECT 1")
-        """,
-        env={"OWN": "at ${PGHOST}:$PGPORT and $NOTHING"},
-    )
-
-    assert run.tool is not None
-    assert run.tool.output == (
-        "[]",
-        str(
-            [
-                *("PGAPPNAME", "PGDATABASE", "PGGSSENCMODE", "PGHOST", "PGPASSWORD", "PGPORT", "PGSSLMODE"),
-                "PGUSER",
-            ]
-        ),
-        "at 127.0.0.1:PORT and $NOTHING",
-    )
-    with pytest.raises(ScenarioError, match="changed nothing"):
-        refuse_idle(run)
-
-
-def test_the_address_is_for_this_database_and_password_alone(tool: RunTool) -> None:
-    run = tool(
-        """
-        import os
-        for wrong in ({"dbname": "postgres"}, {"user": "somebody"}, {"password": "guessed"}):
-            try:
-                psycopg.connect("", **wrong)
-            except psycopg.OperationalError as error:
-                print(str(error).strip().rpartition("FATAL:  ")[2])
-        """
-        """
-        c = psycopg.connect("", options="-c lock_timeout=7s", application_name="me")
-        print(c.execute("SHOW lock_timeout").fetchone(), c.execute("SHOW application_name").fetchone())
-        """,
-    )
-    assert run.tool is not None
-    assert [line[:20] for line in run.tool.output[:3]] == ["this is a rehearsal:"] * 3
-    assert run.tool.output[3] == "('7s',) ('rehearse-migration',)"
-    assert run.statements[-1].lock_timeout_ms == 7000
-
-
-def test_one_that_never_comes_is_refused(tool: RunTool) -> None:
-    with pytest.raises(ScenarioError, match="never came to the rehearsal's database"):
-        tool("pass")
-
-
-def test_a_kill_of_ours_leaves_no_tool_running(tmp_path: Path) -> None:
-    script = tmp_path / "lasting.py"
-    script.write_text(
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "print(os.getpid(), child.pid, flush=True)\ntime.sleep(600)\n"
-    )
-    ours = (
-        "import sys\n"
-        "from rehearse.migrate.tool import Process\n"
-        "from rehearse.model.migration import ToolSpec\n"
-        "process = Process(ToolSpec((sys.executable, sys.argv[1])), {'PATH': ''})\n"
-        "process.wait(lambda: bool(process.output()))\n"
-        "print(process.output()[0], flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    started = subprocess.Popen(
-        [sys.executable, "-c", ours, str(script)],
-        cwd=SOURCE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert started.stdout is not None
-    assert started.stdin is not None
-    pids = [int(word) for word in started.stdout.readline().split()]
-    assert len(pids) == 2
-    os.kill(started.pid, signal.SIGKILL)
-    started.wait()
-    until = time.monotonic() + 60
-    while any(map(psutil.pid_exists, pids)) and time.monotonic() < until:
-        time.sleep(0.05)
-    started.stdout.close()
-    started.stdin.close()
-    assert not [pid for pid in pids if psutil.pid_exists(pid)]

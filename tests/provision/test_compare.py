@@ -33,7 +33,7 @@ def test_like_runs_answer_whether_there_is_a_way(tmp_path: Path) -> None:
     code, text = compared(finished(tmp_path, "safe", GO), finished(tmp_path, "naive", NO_GO))
     assert code == 0
     assert "not comparable" not in text
-    assert "NO_GO" in text
+    assert "NO-GO" in text
     assert compared(finished(tmp_path, "a", INCONCLUSIVE), finished(tmp_path, "b", NO_GO))[0] == 4
     assert compared(finished(tmp_path, "c", NO_GO))[0] == 1
 

@@ -18,8 +18,10 @@ import psutil
 import psycopg
 import pytest
 
+from rehearse.acts.holding import DATABASE
 from rehearse.cli.main import main
 from rehearse.engines.mysql.connect import connect, fetch
+from rehearse.engines.postgres.databases import run_databases
 from rehearse.errors import ExitCode, InputError
 from rehearse.model.migration import SqlFile
 from rehearse.model.scenario import DatabaseSpec, DatasetSpec, MigrationSpec, Scenario
@@ -78,6 +80,9 @@ def test_a_server_is_held_until_ctrl_c_and_its_password_is_in_a_private_file(tmp
         with psycopg.connect(document["address"], passfile=passfile) as session:
             assert session.execute("SELECT n FROM t").fetchall() == [(7,)]
             assert session.execute("SELECT similarity('a', 'a')").fetchone() == (1.0,)
+            # somebody's, which no run on this server drops as one that a dead run left
+            (ours,) = [each for each in run_databases(session) if each.name == DATABASE]
+            assert not ours.made_by_a_run
         child.send_signal(signal.SIGINT)
         assert child.wait(WITHIN_S) == ExitCode.GO
         assert not file.parent.exists()

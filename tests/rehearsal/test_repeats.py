@@ -88,7 +88,7 @@ def test_what_spoke_against_each_is_kept_and_told() -> None:
     first = repeats.kept()[0]
     assert first.against == ("stall.max <= 1s",)
     assert dict(first.metrics) == {"stall.max": 1.5, "blocking.max": None}
-    assert repeats.note().endswith("NO_GO (stall.max <= 1s), GO, GO")
+    assert repeats.note().endswith("NO-GO (stall.max <= 1s), GO, GO")
     assert kept_of(NOISY).noisy
     assert not kept_of(HICCUP).noisy
     assert made(1, GO).kept() == ()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.bare import bare_record
 from rehearse.acts.casting import Cast
 from rehearse.acts.loading import BASE, Base, build_base
 from rehearse.acts.trial import TRIAL, TrialContext
@@ -15,7 +16,7 @@ from rehearse.acts.trials import make_trial
 from rehearse.engines.postgres.databases import drop_database
 from rehearse.judge.judge import judge
 from rehearse.model.migration import SqlFile
-from rehearse.model.record import SCHEMA_VERSION, RunRecord, Stage, Trial
+from rehearse.model.record import Trial
 from rehearse.model.scenario import DatabaseSpec, DatasetSpec, MigrationSpec, RowCounts, Scenario
 from rehearse.model.trials import Blow, Difference, Loosened, Loosening, TrialKind, TrialsSpec
 from rehearse.model.verdict import Finding, Severity
@@ -69,15 +70,7 @@ class Rehearsing:
             self.server, self.base, cast, scenario, self.spool, lambda _: None, lambda _: None
         )
         trial = make_trial(kind, context)
-        record = RunRecord(
-            schema_version=SCHEMA_VERSION,
-            run_id="0",
-            started_at="2030-01-01T00:00:00+00:00",
-            origin_ns=0,
-            stage=Stage.JUDGE,
-            scenario=scenario,
-            trials=(trial,),
-        )
+        record = bare_record(scenario, (trial,))
         rules = ("data-loss", "value-changed", "rollback-incomplete", "not-restartable", "invalid-index-left",
                  "trial-missing", "constraint-not-validated", "enforcement-lost")  # fmt: skip
         return Made(trial, tuple(f for f in judge(record, None).findings if f.rule in rules))
@@ -257,3 +250,17 @@ def test_steps_that_can_be_run_twice_are_restartable(rehearsing: Rehearsing) -> 
     assert made.trial.interruption is not None
     assert all(one.reached and one.left for one in made.trial.interruption.interruptions)
     assert made.findings == ()
+
+
+def test_rows_that_a_second_run_does_once_more_are_seen_by_their_values(rehearsing: Rehearsing) -> None:
+    made = rehearsing.make(
+        TrialKind.INTERRUPTION,
+        "DO $$ BEGIN UPDATE orders SET amount = amount + 1, status = clock_timestamp()::text WHERE id < 1000;"
+        " COMMIT; PERFORM pg_sleep(1); END $$",
+        interruptions=1,
+    )
+    finding = made.finding("not-restartable")
+    assert finding.severity is Severity.FAILURE
+    assert finding.subject == "data orders.amount"
+    assert "done again" in finding.evidence[0]
+    assert not any("status" in line for line in finding.evidence)  # another time each time it is run

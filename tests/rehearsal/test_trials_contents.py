@@ -21,10 +21,11 @@ CREATE TABLE quiet (id int PRIMARY KEY, note text);
 INSERT INTO quiet SELECT g, 'n' || g FROM generate_series(1, 50) g;
 CREATE TABLE orders (
   id int PRIMARY KEY, note text, amount numeric(10,4), placed timestamptz, code varchar(40), status text,
-  shelf int, payload json, extra text, untouched text);
+  shelf int, payload json, extra text, untouched text, raw text, name text, blob text);
 INSERT INTO orders SELECT g, repeat('x', g), g + 0.25 * (g % 2),
   '2024-05-01 10:00:00Z'::timestamptz + g * interval '1 hour', 'c' || g,
-  CASE WHEN g % 10 = 0 THEN NULL ELSE 'new' END, g, '{"a":  1}', 'e' || g, 'u' || g
+  CASE WHEN g % 10 = 0 THEN NULL ELSE 'new' END, g, '{"a":  1}', 'e' || g, 'u' || g,
+  'raw ' || g, 'Müller ' || g, repeat('blob', 30) || g
   FROM generate_series(1, 100) g;
 CREATE TABLE keyless (note varchar(20), at date);
 INSERT INTO keyless SELECT repeat('y', g), '2024-01-01' FROM generate_series(1, 20) g;
@@ -55,6 +56,9 @@ UPDATE orders SET shelf_new = shelf;
 ALTER TABLE orders DROP COLUMN shelf;
 ALTER TABLE orders RENAME COLUMN shelf_new TO shelf;
 ALTER TABLE orders DROP COLUMN extra;
+ALTER TABLE orders ALTER COLUMN raw TYPE bytea USING convert_to(raw, 'UTF8');
+UPDATE orders SET name = convert_from(convert_to(name, 'UTF8'), 'LATIN1') WHERE id <= 60;
+UPDATE orders SET blob = encode(convert_to(blob, 'UTF8'), 'base64') WHERE id <= 70;
 ALTER TABLE keyless ALTER COLUMN note TYPE varchar(15) USING note::varchar(15);
 UPDATE swapped SET b = b + 1;
 DROP TABLE dropped;
@@ -117,6 +121,9 @@ def test_a_table_that_nothing_was_done_to_is_not_read(contents: Contents) -> Non
         ("placed", ((Difference.SHIFTED, 40),)),
         ("code", ((Difference.NULLED, 3),)),
         ("status", ((Difference.FILLED, 10),)),
+        ("raw", ((Difference.RECODED, 100),)),
+        ("name", ((Difference.RECODED, 60),)),
+        ("blob", ((Difference.RECODED, 70),)),
         ("id", ()),
         ("payload", ()),
         ("shelf", ()),
@@ -177,4 +184,5 @@ def test_rows_lost_and_rows_added_are_both_counted(contents: Contents) -> None:
 
 def test_rows_under_another_name_are_not_lost(contents: Contents) -> None:
     logged = table(contents, "logged")
-    assert (logged.after, logged.lost) == (Relation("public", "logged_old"), 0)
+    assert (logged.after, logged.lost, logged.elsewhere) == (Relation("public", "logged_old"), 0, 5)
+    assert table(contents, "copied").elsewhere == 0

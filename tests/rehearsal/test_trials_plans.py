@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.bare import bare_record
 from rehearse.acts.casting import make_cast
 from rehearse.acts.drift import built, compare
 from rehearse.acts.loading import BASE, PREVIEW, Base, build_base, run_preview
@@ -17,7 +18,7 @@ from rehearse.engines.postgres.databases import drop_database
 from rehearse.judge.judge import judge
 from rehearse.model.compatibility import SchemaVersion
 from rehearse.model.migration import SqlFile
-from rehearse.model.record import SCHEMA_VERSION, RunRecord, Stage, Trial
+from rehearse.model.record import Trial
 from rehearse.model.relation import Relation
 from rehearse.model.scenario import (
     DatasetSpec,
@@ -94,17 +95,8 @@ class Rehearsing:
         trials: tuple[Trial, ...] = ()
         for kind in kinds:
             trials += (make_trial(kind, replace(context, done=trials)),)
-        record = RunRecord(
-            schema_version=SCHEMA_VERSION,
-            run_id="0",
-            started_at="2030-01-01T00:00:00+00:00",
-            origin_ns=0,
-            stage=Stage.JUDGE,
-            scenario=scenario,
-            scripts=cast.infos,
-            tables=tuple(replace(table, production_rows=100_000_000) for table in base.tables),
-            trials=trials,
-        )
+        tables = tuple(replace(table, production_rows=100_000_000) for table in base.tables)
+        record = bare_record(scenario, trials, tables=tables, scripts=cast.infos)
         assert [trial.unmeasured for trial in trials] == [None] * len(kinds)
         return Made(trials, judge(record, None).findings)
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
+import pytest
+
+from rehearse.acts import interruption
 from rehearse.acts.interruption import Point, points
 from rehearse.acts.losses import writes_nothing
+from rehearse.acts.trial import TrialContext
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     ColumnChange,
     Effects,
     HeldLock,
     MigrationRun,
+    MigrationState,
     Statement,
     StatementOutcome,
     TableWork,
     TransactionMode,
 )
 from rehearse.model.relation import Relation
+from rehearse.model.target import EngineName, Secret, Target
+from rehearse.model.trials import Blow, Remains
 
 ORDERS = Relation("public", "orders")
 LOCKED = Effects(locks=(HeldLock(ORDERS, LockMode.ACCESS_EXCLUSIVE, "table", ORDERS),))
@@ -45,6 +55,13 @@ def test_what_commits_as_it_goes_is_broken_off_however_short() -> None:
     assert points(run, 3) == (Point(0, 0.5),)
     block = Effects(longest_transaction_ns=5)
     assert points(a_run(("DO", 0, 3, block)), 1) == (Point(0, 0.5),)
+
+
+def test_a_long_statement_that_commits_as_it_goes_is_broken_off_at_several_points_of_its_course() -> None:
+    run = a_run(("CREATE INDEX CONCURRENTLY", 0, 900, LOCKED))
+    assert points(run, 3) == (Point(0, 0.25), Point(0, 0.5), Point(0, 0.75))
+    assert points(run, 1) == (Point(0, 0.5),)
+    assert points(a_run(("UPDATE", 0, 900, LOCKED)), 3) == (Point(0, 0.5),)
 
 
 def test_the_borders_of_transactions_that_did_something_come_next() -> None:
@@ -79,3 +96,49 @@ def test_a_migration_that_wrote_to_nothing_is_known_by_its_effects() -> None:
         Effects(longest_transaction_ns=0),
     ):
         assert not writes_nothing(a_run(("DO", 0, 5, effects)))
+
+
+class MovingServer:
+    """As a container is: after a restart its port is another."""
+
+    def __init__(self) -> None:
+        self.target = Target(EngineName.POSTGRES, "h", 1, "postgres", "u", Secret("p"))
+
+    def kill(self) -> None:
+        """Nothing runs."""
+
+    def restart(self) -> None:
+        self.target = replace(self.target, port=self.target.port + 1)
+
+
+def test_what_is_left_is_looked_at_where_the_server_is_after_its_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    nothing = interruption._State({}, Remains(), (), {})
+    run = a_run(("UPDATE", 0, 900, LOCKED))
+    broken = replace(run, statements=(replace(run.statements[0], outcome=StatementOutcome.FAILED),))
+
+    def struck(*_: object, on_state: Callable[[MigrationState], None], **__: object) -> MigrationRun:
+        on_state(MigrationState(1, 0, "UPDATE", 1))
+        return broken
+
+    def run_again(target: Target, *_: object) -> MigrationRun:
+        asked.append(target.port)
+        return run
+
+    def state(target: Target, _: object) -> interruption._State:
+        asked.append(target.port)
+        return nothing
+
+    monkeypatch.setattr(interruption, "run_migration", struck)
+    monkeypatch.setattr(interruption, "quietly", run_again)
+    monkeypatch.setattr(interruption._State, "of", state)
+    server = MovingServer()
+    migration = SimpleNamespace(up=(), transaction=TransactionMode.AS_WRITTEN, timeout_s=1.0)
+    context = SimpleNamespace(
+        server=server, copy=lambda: server.target.on("trial"), scenario=SimpleNamespace(migration=migration)
+    )
+    rehearsed = interruption._Rehearsed(cast(TrialContext, context), run, nothing, nothing)
+    assert rehearsed.at(Point(0, 0.0), Blow.KILLED).reached
+    assert asked == [2, 2, 2]

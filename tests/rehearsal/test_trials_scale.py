@@ -32,6 +32,9 @@ CREATE TABLE orders (
 );
 CREATE TABLE kinds (id int PRIMARY KEY);
 INSERT INTO kinds VALUES (1), (2), (3), (4), (5);
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM kinds;
+CREATE TABLE events (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (1000000);
 """
 ROWS, PRODUCTION = 20_000, 20_000_000
 UP = """
@@ -42,6 +45,7 @@ UPDATE orders SET more = 1;
 # What each statement is taken to have lasted, at any size and for each row: the machine has its moods.
 ADDING_S, PER_ROW_S = 0.005, (0.0, 2e-5, 1e-5)
 ORDERS, KINDS = Relation("public", "orders"), Relation("public", "kinds")
+COUNTED, EVENTS = Relation("public", "counted"), Relation("public", "events_1")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def prepared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     scenario = Scenario(
         name="scale",
         dataset=DatasetSpec(
-            SqlFile("schema.sql", SCHEMA), RowCounts(tables=(("orders", ROWS), ("customers", 1_000)))
+            SqlFile("schema.sql", SCHEMA),
+            RowCounts(tables=(("orders", ROWS), ("customers", 1_000), ("events", 400))),
         ),
         migration=MigrationSpec(up=(SqlFile("up.sql", UP),)),
         production=RowCounts(tables=(("orders", PRODUCTION), ("customers", 1_000_000))),
@@ -111,7 +116,12 @@ def test_every_size_is_made_anew_and_nothing_is_left_of_it(made: Made, prepared:
     sizes = {run.part: dict(run.rows) for run in facts.runs}
     assert {part: rows[ORDERS] for part, rows in sizes.items()} == {0.25: 5_000, 0.5: 10_000, 1.0: ROWS}
     assert {rows[KINDS] for rows in sizes.values()} == {5}  # a file's rows are all there
-    assert facts.fixed == (KINDS,)
+    assert {part: rows[EVENTS] for part, rows in sizes.items()} == {0.25: 100, 0.5: 200, 1.0: 400}
+    assert set(facts.fixed) == {KINDS, COUNTED}
+    assert set(made.trial.notes) == {
+        "kinds is loaded from a file, and has the same rows at every size",
+        "counted is a materialized view, and has the same rows at every size",
+    }
     assert all(run.run.failed is None for run in facts.runs)
     with connect(prepared.server.target, "rehearse") as connection:
         left = {database.name for database in run_databases(connection)}

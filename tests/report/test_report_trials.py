@@ -66,6 +66,18 @@ def test_each_trial_says_what_it_came_to() -> None:
     assert "killed in statement 2: run again, it ends as it should" in lines
 
 
+def test_what_a_broken_migration_left_is_told_though_a_second_run_mends_it() -> None:
+    left = (SchemaDifference("data", "orders.a", "", ""), SchemaDifference("ledger", "versions", "", ""))
+    one = Interruption(Blow.TERMINATED, 1, 0.25, reached=True, left=left)
+    trial = replace(INTERRUPTION, interruption=InterruptionFacts((one,)))
+    (view,) = trial_views(a_record(trial))
+    (line,) = view.lines
+    assert line.startswith(
+        "terminated 25 % into statement 2: left orders.a written in part; left the ledger "
+    )
+    assert line.endswith("versions saying it was applied; run again, it ends as it should")
+
+
 def test_a_trial_that_was_not_finished_is_never_shown_as_clean() -> None:
     for kind in (TrialKind.INTEGRITY, TrialKind.ROLLBACK, TrialKind.INTERRUPTION):
         (view,) = trial_views(a_record(Trial(kind, unmeasured="no space left")))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     Effects,
+    HeldLock,
     MigrationRun,
     SessionWork,
     Statement,
@@ -17,7 +18,7 @@ from rehearse.model.migration import (
 )
 from rehearse.model.relation import Relation
 from rehearse.model.waits import Blocker, LockWait, Party, Role
-from rehearse.report.work import cost_lines, effect_lines, wait_groups
+from rehearse.report.work import cost_lines, effect_lines, held_ns, wait_groups
 
 MS = 1_000_000
 ORDERS = Relation("public", "orders")
@@ -70,3 +71,15 @@ def test_phases_retries_and_files_have_their_lines() -> None:
     assert cost_lines(replace(run, transactions=(shared,)), statement) == (
         "read 1 MiB of blocks from files (all sessions of the database)",
     )
+
+
+def test_locks_are_held_from_when_they_were_had_to_the_end_of_the_transaction() -> None:
+    held = HeldLock(ORDERS, LockMode.SHARE, "table", ORDERS)
+    statement = Statement(0, "X", "up.sql", 1, "X", 0, 0, 900 * MS, StatementOutcome.OK, waited_ns=200 * MS)
+    locking = replace(statement, effects=Effects(locks=(held,)))
+    span = TransactionSpan(0, 0, 5000 * MS, committed=True)
+    run = MigrationRun(TransactionMode.PER_FILE, 0, 5000 * MS, (locking,), (span,))
+    assert held_ns(run, locking) == 4800 * MS
+    assert held_ns(run, replace(statement, effects=Effects())) is None
+    short = replace(held, span_ns=(100 * MS, 130 * MS))  # in a block that commits as it goes
+    assert held_ns(run, replace(statement, effects=Effects(locks=(short,)))) == 30 * MS

@@ -125,6 +125,7 @@ def test_the_command_line_in_a_record_has_no_address_in_it() -> None:
 
 def test_parts_of_a_scenario_by_themselves() -> None:
     assert parse_rows(["5k", "a=1", "a=2"], "--rows") == RowCounts(5000, (("a", 2),))
+    assert parse_rows(["*=5k", "a=1"], "--rows") == RowCounts(5000, (("a", 1),))
     assert [script.name for script in parse_scripts(["app.sql@2", "select-only"])] == ["app", "select-only"]
     assert parse_variables(["a=1", "b=-2"]) == (("a", 1), ("b", -2))
     assert parse_protocol("simple") is Protocol.SIMPLE

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearse.engines.postgres.wire import Value, to_literal, to_text
-from rehearse.workload.evaluate import EvaluationError, Lots, Scope, compile_expression
+from rehearse.workload.evaluate import Lots, Scope, compile_expression
 from rehearse.workload.expression import INT_MAX, INT_MIN, parse_expression
 from rehearse.workload.lots import DrawError
+from rehearse.workload.operations import EvaluationError
 
 _integers = st.one_of(
     st.integers(-20, 20), st.integers(INT_MIN, INT_MAX), st.sampled_from((INT_MIN, INT_MAX))

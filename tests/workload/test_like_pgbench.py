@@ -14,9 +14,10 @@ from rehearse.model.workload import ScriptSource
 from rehearse.provision import Server
 from rehearse.provision.binaries import embedded_installation
 from rehearse.scenario.scripts import BUILT_IN
-from rehearse.workload.evaluate import EvaluationError, Lots, Scope, compile_expression
+from rehearse.workload.evaluate import Lots, Scope, compile_expression
 from rehearse.workload.expression import parse_expression
 from rehearse.workload.lots import DrawError
+from rehearse.workload.operations import EvaluationError
 from rehearse.workload.script import parse_script
 
 # on these both must agree; where they differ on purpose (logical operators on numbers) the manual rules

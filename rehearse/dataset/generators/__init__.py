@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -79,7 +80,34 @@ class Beside:
     correlation: float = 1.0
 
 
-Placing: TypeAlias = Anywhere | InOrder | Beside
+@dataclass(frozen=True)
+class Jointly:
+    """Places that follow from which piece of another column's line, ending at `ends`, the row's place there
+    lies in.
+
+    Of piece k the part of the rows up to `until` - k lies in [`low`, `low` + `length`), one entry after the
+    other; rows in which that column is NULL are one piece more. The rest of the rows lie anywhere on the own
+    line, whose pieces end at `own_ends` and get their shares up to `rest`.
+    """
+
+    column: str
+    ends: tuple[float, ...]
+    until: tuple[float, ...]
+    low: tuple[float, ...]
+    length: tuple[float, ...]
+    rest: tuple[float, ...]
+    own_ends: tuple[float, ...]
+
+    @cached_property
+    def arrays(self) -> tuple[Places, ...]:
+        """All but the name."""
+        return tuple(
+            np.array(values, dtype=np.float64)
+            for values in (self.ends, self.until, self.low, self.length, self.rest, self.own_ends)
+        )
+
+
+Placing: TypeAlias = Anywhere | InOrder | Beside | Jointly
 _ANYWHERE = Anywhere()
 
 

@@ -76,9 +76,13 @@ class HotFan:
 
 @dataclass(frozen=True, slots=True)
 class Exactly:
-    """A fan whose rows are told apart by a unique key that holds the reference: see `dataset.siblings`."""
+    """A fan whose rows are told apart by a unique key that holds the reference: see `dataset.siblings`.
+
+    `optional`: where the key leaves no room for it, it is left out; else that is an error.
+    """
 
     fan: Fan
+    optional: bool = False
 
     def parents(self, places: Places, size: int) -> Rows:
         """The parent row of each place."""

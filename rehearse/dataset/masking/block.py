@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,9 +51,14 @@ def write_block(frame: pl.DataFrame) -> bytes:
     if frame.width == 1:
         values = frame.to_series().fill_null(NULL).to_list()
         return "".join(f"{value}\n" for value in values).encode()
-    return frame.write_csv(
-        include_header=False, separator="\t", quote_style="never", null_value=NULL
-    ).encode()
+    text = BytesIO()
+    frame.write_csv(text, include_header=False, separator="\t", quote_style="never", null_value=NULL)
+    return text.getvalue()
+
+
+def has_escapes(block: bytes) -> bool:
+    """Whether any field has to be decoded: whether there is a backslash that is no NULL's."""
+    return b"\\" in block and block.count(b"\\") > block.count(NULL.encode())
 
 
 def decoded(series: pl.Series) -> pl.Series:

@@ -66,6 +66,13 @@ class ColumnPlan:
         return not self.keeps and base_type(self.column.type).name not in _PLAIN
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What a rules file may call it."""
+        bare = f"{self.relation.name}.{self.column.name}"
+        whole = f"{self.relation.schema}.{bare}"
+        return (whole, self.label, bare) if self.relation.schema == "public" else (whole, self.label)
+
+    @property
     def label(self) -> str:
         """`table.column` for people."""
         return f"{self.relation}.{self.column.name}"
@@ -112,10 +119,27 @@ def root_of(schema: Schema, relation: Relation) -> Relation:
     return relation
 
 
+def unique_columns(table: Table) -> frozenset[str]:
+    """The columns in which two values that become one could break a unique key or a unique index on
+    expressions.
+    """
+    of_keys = {name for key in table.keys for name in key.columns}
+    return frozenset(of_keys).union(
+        *(index.uses for index in table.indexes if index.unique and None in index.columns)
+    )
+
+
 def base_type(type_: DataType) -> DataType:
     """A domain's type below all domains."""
     while type_.kind is TypeKind.DOMAIN and type_.element is not None:
         type_ = type_.element
+    return type_
+
+
+def bound_type(type_: DataType) -> DataType:
+    """The type of a range's bounds, and of those of a multirange's ranges; any other type as it is."""
+    while type_.kind in {TypeKind.RANGE, TypeKind.MULTIRANGE} and type_.element is not None:
+        type_ = base_type(type_.element)
     return type_
 
 
@@ -126,16 +150,20 @@ def line_for(relation: Relation, column: str, mask: str | None) -> str:
     return f'"{name}" = {value}'
 
 
-def facts_of(table: Table, name: str) -> Facts:
-    """What the CHECK constraints say of a column by itself."""
+def facts_of(table: Table, name: str, *, of_all_rows: bool = False) -> Facts:
+    """What the CHECK constraints say of a column by itself; `of_all_rows`: without those that were never
+    validated, which say nothing of the rows that were there before them.
+    """
     facts = Facts()
-    for fact in _said(table, name):
+    for fact in _said(table, name, of_all_rows=of_all_rows):
         facts = facts.also(fact)
     return facts
 
 
-def _said(table: Table, name: str) -> Iterator[Facts]:
+def _said(table: Table, name: str, *, of_all_rows: bool) -> Iterator[Facts]:
     for check in table.checks:
+        if of_all_rows and not check.validated:
+            continue
         try:
             ways = alternatives(parse(check.expression))
         except NotUnderstoodError:

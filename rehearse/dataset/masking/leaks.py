@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rehearse.dataset.masking.columns import DATES, FLOATS, INTEGERS, SHAPES, ColumnPlan, base_type
+from rehearse.dataset.masking.names import DOCUMENTS, Names
 from rehearse.dataset.masking.patterns import SIFT, found
-from rehearse.dataset.masking.structured import leaves
+from rehearse.dataset.masking.rules import SCHEMA
+from rehearse.dataset.masking.spellings import spelled_out
+from rehearse.dataset.masking.structured import array_items
 from rehearse.dataset.masking.words import RESERVED_DOMAINS
 from rehearse.model.schema import DataType, TypeKind
 
@@ -35,10 +39,12 @@ _WIDE_DIGITS = 8
 _EARLY = 4
 _MARGIN_BITS = 10
 _LONGEST = 200
+_DIVERSE = 0.3
+_TITLE = 80
 _NUMBERS = frozenset({*INTEGERS, *FLOATS, *DATES, "numeric"})
 _SILENT = frozenset({"bool", "time", "timetz", "interval", "bit", "varbit", *SHAPES})
 _STRUCTURE = re.compile(r"""[{}\[\](),"'<>|;=\n\t]+""")
-_ADDRESS = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
+_ADDRESS = re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _DIGITS = re.compile(r"\d[\d ().-]{7,}\d")
 _OURS = "@(" + "|".join(re.escape(domain) for domain in RESERVED_DOMAINS) + r")\b"
 
@@ -84,7 +90,8 @@ class Sample:
         self._seed = secrets.randbits(63)
         self._seen: dict[str, _Seen] = defaultdict(_Seen)
         self._wide: dict[str, set[int]] = defaultdict(set)
-        self._names: set[str] = set()
+        self._names: dict[str, Names] = defaultdict(Names)
+        self._columns: set[str] = set()
         self._rows = 0
         self._blocks: Counter[str] = Counter()
         self.passed_over = 0
@@ -106,28 +113,26 @@ class Sample:
             return
         if not _tells(type_):
             return
+        self._columns.add(normal(plan.column.name))
         seen = self._seen[plan.label]
         seen.rows += len(picked)
         if len(seen.counts) > _MOST_A_COLUMN:
             return
         for text in picked.to_list():
-            for atom in set(self._source_atoms(text, type_)):
+            for atom in set(self._source_atoms(plan, text, type_)):
                 if eligible(atom):
                     seen.counts[atom] += 1
                 else:
                     self.passed_over += 1
 
-    def _source_atoms(self, text: str, type_: DataType) -> Iterator[str]:
-        if type_.name in {"json", "jsonb"}:
-            import json  # noqa: PLC0415 - beside its only use
-
-            document = json.loads(text)
-            for path, leaf in leaves(document, "$"):
-                self._names.update(normal(step) for step in path.split(".")[1:])
-                if isinstance(leaf, str):
-                    yield from atoms(leaf)
+    def _source_atoms(self, plan: ColumnPlan, text: str, type_: DataType) -> Iterator[str]:
+        if type_.name not in DOCUMENTS:
+            yield from atoms(readable(text, type_))
             return
-        yield from atoms(readable(text, type_))
+        alone = base_type(plan.column.type) == type_
+        for document in [text] if alone else array_items(text):
+            for leaf in self._names[plan.label].read(document, type_.name):
+                yield from atoms(leaf)
 
     def _add_wide(self, label: str, picked: pl.Series) -> None:
         wide = picked.filter(_is_wide(picked))
@@ -146,19 +151,32 @@ class Sample:
         sampled = sum(len(seen.counts) for seen in self._seen.values())
         # a mask that keeps formats must not be expected to hit a sampled value by chance
         least = math.log2(max(self._rows, 1) * max(sampled, 1)) + _MARGIN_BITS
+        names = {normal(name) for each in self._names.values() for name in each.common()} | self._columns
         for label, seen in self._seen.items():
+            for name in self._names[label].data() if label in self._names else ():
+                seen.counts.setdefault(normal(name), 1)
             few = seen.rows < _ENOUGH_TO_TELL
             rare = [
                 atom
                 for atom, count in seen.counts.items()
                 if (few or count <= max(2, _COMMON * seen.rows))
-                and atom not in self._names
+                and atom not in names
+                and eligible(atom)
                 and bits(atom) >= least
             ]
             self.passed_over += len(seen.counts) - len(rare)
             hashes = self.hashed(pl.Series(rare, dtype=pl.String)).to_list()
             result |= dict.fromkeys(hashes, label)
         return result
+
+    def categories(self) -> set[str]:
+        """Values of columns that have few different ones: they also stand in checks, views and functions."""
+        return {
+            atom
+            for seen in self._seen.values()
+            if seen.rows >= _ENOUGH_TO_TELL and len(seen.counts) < _DIVERSE * seen.rows
+            for atom in seen.counts
+        }
 
     def wide(self) -> Mapping[str, set[int]]:
         """Hashes of numbers and times with many digits, by column."""
@@ -174,9 +192,11 @@ class LeakCheck:
         self._sample = sample
         self._known = sample.sealed()
         self._hashes = pl.Series(list(self._known), dtype=pl.UInt64)
-        self._allowed = allowed
+        self._named = frozenset(allowed)
+        self._allowed = self._named & {SCHEMA}
         self._back: dict[str, set[int]] = defaultdict(set)
         self._found: Counter[tuple[str, str]] = Counter()
+        self._categories = sample.categories()
         self._columns: set[str] = set()
         self.rows = self.values = self.looked_into = 0
 
@@ -185,6 +205,8 @@ class LeakCheck:
         self.rows += len(frame)
         for plan, series in zip(plans, frame.get_columns(), strict=True):
             self._columns.add(plan.label)
+            if not self._named.isdisjoint(plan.names):
+                self._allowed |= {plan.label}
             self.values += len(series)
             type_ = innermost(plan.column.type)
             present = series.drop_nulls()
@@ -199,9 +221,20 @@ class LeakCheck:
                     )
                 self._read_texts(plan.label, present)
 
-    def read_text(self, label: str, text: str) -> None:
-        """A text that goes with the rows: the schema."""
-        self._look_into(label, [text])
+    def read_schema(self, statement: str) -> None:
+        """A statement that goes with the rows: its literals, and the words that people left in it."""
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
+
+        title = _title_of(statement)
+        words: list[str] = []
+        for line in statement.splitlines():
+            for name in set(found(line)):
+                self._found[SCHEMA, f"{title}: {name}"] += 1
+            words += _quoted_in(line)
+        parts = {part for text in words for part in (*atoms(text), *_windows(text))} - self._categories
+        hashes = self._sample.hashed(pl.Series(sorted(parts), dtype=pl.String))
+        for value in set(hashes.filter(hashes.is_in(self._hashes.implode())).to_list()):
+            self._found[SCHEMA, f"{title}: source values of {self._known[value]}"] += 1
 
     def report(self) -> LeakReport:
         """All that was found in the end."""
@@ -227,15 +260,19 @@ class LeakCheck:
         )
 
     def _read_wide(self, label: str, present: pl.Series) -> None:
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
+
         if label in self._sample.wide():
-            hashes = self._sample.hashed(present.filter(_is_wide(present)))
-            self._back[label].update(self._sample.wide()[label].intersection(hashes.to_list()))
+            known = pl.Series(list(self._sample.wide()[label]), dtype=pl.UInt64)
+            hashes = self._sample.hashed(present)
+            self._back[label].update(hashes.filter(hashes.is_in(known.implode())).to_list())
 
     def _read_texts(self, label: str, present: pl.Series) -> None:
         whole = present.str.strip_chars().str.to_lowercase()
         self._count(label, self._sample.hashed(whole))
         self._look_into(label, _spread(present, LOOKED_INTO).to_list())
-        rest = present.str.replace_all(_OURS, "")
+        addresses = present.str.contains("@", literal=True).any()
+        rest = present.str.replace_all(_OURS, "") if addresses else present
         for text in rest.filter(rest.str.contains(SIFT)).to_list():
             for name in found(text):
                 self._found[label, name] += 1
@@ -244,7 +281,13 @@ class LeakCheck:
         import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
         self.looked_into += len(texts)
-        parts = [part for text in texts for part in {*atoms(text), *_windows(text)} if part != normal(text)]
+        parts = []
+        for text in texts:
+            whole = text.strip().lower()
+            found_ = {*atoms(text), *_windows(text)}
+            for plain in spelled_out(text[: _LONGEST * 20]):
+                found_.update(atoms(plain))
+            parts += [part for part in found_ if part != whole]
         self._count(label, self._sample.hashed(pl.Series(parts, dtype=pl.String)))
 
     def _count(self, label: str, hashes: pl.Series) -> None:
@@ -253,9 +296,23 @@ class LeakCheck:
             self._found[label, f"source values of {self._known[value]}"] += rows
 
 
+def _title_of(statement: str) -> str:
+    """The beginning of a statement, up to where it may quote a value."""
+    return re.split(r"['$(]|\s(?:AS|DEFAULT|FOR VALUES)\s", " ".join(statement.split())[:_TITLE])[0].strip()
+
+
+def _quoted_in(line: str) -> list[str]:
+    """What stands in quotes in a line of SQL, and its comment: names of tables and columns are no values."""
+    segments = line.split("'")
+    quoted = segments[1::2] if len(segments) % 2 else segments
+    quoted += [text for text in line.split('"')[1::2] if " " in text]
+    comment = re.search(r"--(.*)|/\*(.*)", line)
+    return [*quoted, comment[1] or comment[2]] if comment else quoted
+
+
 def normal(text: str) -> str:
-    """How texts are compared: case and surrounding blanks do not matter."""
-    return text.strip().lower()
+    """How texts are compared: case, surrounding blanks and the way that accents are put on do not matter."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip().lower()
 
 
 def atoms(text: str) -> Iterator[str]:

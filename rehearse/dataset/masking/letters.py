@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from rehearse.dataset.masking.masks import Masker, Shape, over_distinct
+from rehearse.dataset.masking.masks import Masker, Shape, UnreadableError, over_distinct
 from rehearse.dataset.masking.patterns import SIFT, checked_phone, defused
 from rehearse.dataset.masking.prf import Prf, Words
 
@@ -35,6 +36,8 @@ def texts(key: bytes, shape: Shape, *, phone: bool = False, copy: int = 0) -> Ma
 
         given = values.to_list()
         letters = _Letters.of(given)
+        if shape.unique and not (letters.codes < 128).all():
+            letters = _Letters.of(_widened(given, letters.bits(), shape.length))
         words = prf.texts(values.str.to_lowercase() if shape.fold else values)[:, 0]
         drawn = letters.drawn(prf, words)
         if shape.unique:
@@ -43,6 +46,8 @@ def texts(key: bytes, shape: Shape, *, phone: bool = False, copy: int = 0) -> Ma
         if shape.unique and copy:
             short = letters.bits() < _SMALL_DOMAIN_BITS
             result = [f"{text}~{copy}" if few else text for text, few in zip(result, short, strict=True)]
+            if shape.length is not None and max(map(len, result), default=0) > shape.length:
+                raise UnreadableError(f"texts that leave no room for a copy's number in {shape.length}")
         if phone and not shape.unique:
             return pl.Series([checked_phone(text) for text in result], dtype=pl.String)
         series = pl.Series(result, dtype=pl.String)
@@ -56,6 +61,23 @@ def texts(key: bytes, shape: Shape, *, phone: bool = False, copy: int = 0) -> Ma
         return series
 
     return over_distinct(mask)
+
+
+def _widened(texts: list[str], bits: npt.NDArray[np.float64], length: int | None) -> list[str]:
+    """Short texts beyond ASCII with so many letters more that hashes of them do not meet: there are fewer
+    texts of their form in the letters that masks are made of than there may be of them.
+    """
+    wide = [
+        text if text.isascii() or few >= _SMALL_DOMAIN_BITS else text + "a" * _letters_missing(few)
+        for text, few in zip(texts, bits.tolist(), strict=True)
+    ]
+    if length is not None and max(map(len, wide), default=0) > length:
+        raise UnreadableError(f"unique texts beyond ASCII that {length} letters could not tell apart")
+    return wide
+
+
+def _letters_missing(bits: float) -> int:
+    return math.ceil((_SMALL_DOMAIN_BITS - bits) / math.log2(26))
 
 
 @dataclass(frozen=True, slots=True)

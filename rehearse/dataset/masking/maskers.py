@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from rehearse.dataset.masking import masks, measures, structured
+from rehearse.dataset.masking import binaries, masks, measures, structured
 from rehearse.dataset.masking.columns import (
     DATES,
     INTEGERS,
@@ -15,13 +15,15 @@ from rehearse.dataset.masking.columns import (
     TEXTS,
     ColumnPlan,
     base_type,
+    bound_type,
     bounds_of,
 )
 from rehearse.dataset.masking.letters import texts
+from rehearse.dataset.masking.markup import markup
 from rehearse.dataset.masking.masks import Masker, Shape
 from rehearse.dataset.masking.moments import moments
 from rehearse.dataset.masking.prf import MaskKey
-from rehearse.dataset.masking.rules import DEFAULT_DAYS, DEFAULT_SHARE, KEEP
+from rehearse.dataset.masking.rules import DEFAULT_DAYS, DEFAULT_SHARE, KEEP, KEYS
 from rehearse.dataset.masking.suggestions import suggested_for
 from rehearse.dataset.vocabulary import kind_for
 from rehearse.model.schema import DataType, TypeKind
@@ -69,11 +71,12 @@ class _Builder:
     ) -> Masker:
         type_ = base_type(type_)
         if type_.kind is TypeKind.ARRAY and type_.element is not None:
-            return structured.arrays(self._of(type_.element, mask))
+            boxes = base_type(type_.element).name == "box"
+            return structured.arrays(self._of(type_.element, mask), boxes=boxes)
         if type_.kind is TypeKind.COMPOSITE:
             return structured.composites([self._attribute(name, inner) for name, inner in type_.attributes])
-        if type_.kind in {TypeKind.RANGE, TypeKind.MULTIRANGE} and type_.element is not None:
-            return structured.ranges(self._bound(base_type(type_.element)))
+        if type_.kind in {TypeKind.RANGE, TypeKind.MULTIRANGE}:
+            return structured.ranges(self._bound(bound_type(type_)))
         if mask == "json":
             return self._document()
         if type_.name in TEXTS:
@@ -127,11 +130,11 @@ class _Builder:
         key = self._key("key")
         if type_.name == "uuid":
             return masks.uuids(key)
-        if self._copy and (type_.name in INTEGERS or (type_.name == "numeric" and not type_.scale)):
+        if self._copy and (type_.name in INTEGERS or type_.name == "numeric"):
             key = self._master.derive(self._plan.domain)  # one permutation, moved by the stride
         scale = type_.scale or 0 if type_.name == "numeric" else 0
         if scale > 0:
-            return measures.decimal_keys(key, scale, self._plan.maximum)
+            return measures.decimal_keys(key, scale, self._plan.maximum, self._stride)
         return measures.keys(key, self._plan.maximum, self._stride)
 
     def _number(self, type_: DataType) -> Masker:
@@ -162,22 +165,23 @@ class _Builder:
     def _rare(self, type_: DataType) -> Masker:
         key = self._key("text")
         within = self._plan.rule.within or DEFAULT_SHARE
-        text = texts(key, Shape())
+        unique = self._plan.injective
+        text = texts(key, Shape(unique=unique))
         if type_.name in SHAPES:
             return structured.shapes(measures.numbers(key, within, Shape(), whole=False))
         made: dict[str, Callable[[], Masker]] = {
             "uuid": lambda: masks.uuids(key),
-            "bytea": lambda: structured.binary(key),
-            "bit": lambda: structured.bits(key),
-            "varbit": lambda: structured.bits(key),
+            "bytea": lambda: binaries.binary(key, unique=unique),
+            "bit": lambda: binaries.bits(key, unique=unique),
+            "varbit": lambda: binaries.bits(key, unique=unique),
             "time": lambda: structured.times(key),
             "timetz": lambda: structured.times(key),
             "interval": lambda: structured.intervals(measures.scaled(key, within)),
             "tsvector": lambda: structured.lexemes(text),
-            "hstore": lambda: structured.stores(text),
-            "xml": lambda: structured.markup(text),
+            "hstore": lambda: structured.stores(text, self._odd),
+            "xml": lambda: markup(text),
         }
-        return made.get(type_.name, lambda: structured.addresses(key))()
+        return made.get(type_.name, lambda: binaries.addresses(key, unique=unique))()
 
     def _document(self) -> Masker:
         rules = self._plan.paths
@@ -197,14 +201,21 @@ class _Builder:
             named = kind_for(path.rpartition(".")[2])
             return named if named in _PEOPLE else "text"
 
-        return structured.documents(mask_for, maskers, self._leaf("text", None))
+        return structured.documents(mask_for, maskers, self._leaf("text", None), self._odd)
+
+    def _odd(self, path: str, key: str) -> bool:
+        """Whether a key is data: as a rule for the keys at its path says, else by its looks."""
+        for rule in self._plan.paths:
+            if rule.path.endswith(KEYS) and fnmatchcase(path, rule.path.removesuffix(KEYS)):
+                return rule.rule.mask != KEEP
+        return not structured.plain(key)
 
     def _leaf(self, mask: str, value: str | None) -> Masker:
         if mask == "number":
             within = self._plan.rule.within or DEFAULT_SHARE
             return _numbers_or_text(
                 measures.numbers(self._key("number"), within, Shape(), whole=False),
-                texts(self._key("text"), Shape()),
+                texts(self._key("text"), Shape(unique=self._plan.injective)),
             )
         if mask == "date":
             return self._date(DataType("timestamp", "timestamp"))

@@ -31,6 +31,7 @@ Masker: TypeAlias = "Callable[[pl.Series], pl.Series]"
 
 # above this share of distinct values, finding the distinct ones costs more than it saves
 _MOSTLY_DISTINCT = 0.7
+_LONGEST_UNIQUE_NAME = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +100,23 @@ def constant(value: str | None) -> Masker:
 
 
 def names(key: bytes, shape: Shape, parts: str) -> Masker:
-    """Made-up names; `parts` is `name`, `first_name` or `last_name`. Unique ones carry a number."""
+    """Made-up names; `parts` is `name`, `first_name` or `last_name`. Unique ones carry a number, in
+    front where the end may have to be cut off.
+    """
 
     pool = {"name": full_names, "first_name": first_names, "last_name": last_names}[parts]
     prf = Prf(key)
 
     def mask(values: pl.Series) -> pl.Series:
+        import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
+
         words = prf.texts(_folded(values, shape))
         text = _picked(pool, words[:, 0])
-        if shape.unique:
+        if shape.unique and shape.length is not None and shape.length < _LONGEST_UNIQUE_NAME:
+            text = (
+                pl.Series([f"{int(word) >> 12:013x}" for word in words[:, 1]], dtype=pl.String) + " " + text
+            )
+        elif shape.unique:
             text = text + " " + _numbers(words[:, 1], 12)
         return text if shape.length is None else text.str.slice(0, shape.length)
 

@@ -20,7 +20,7 @@ _INT8_MAX = (1 << 63) - 1
 def keys(key: bytes, maximum: int, stride: int = 0) -> Masker:
     """Integers permuted among those with as many digits that fit; `stride` is added for a further copy.
 
-    0 stays, and a sign stays. The scale of a decimal is ignored: 12.50 is 1250 of them.
+    0 stays in the first copy, and a sign stays. The scale of a decimal is ignored: 12.50 is 1250 of them.
     """
     prf = Prf(key)
 
@@ -31,15 +31,15 @@ def keys(key: bytes, maximum: int, stride: int = 0) -> Masker:
         if numbers.null_count() > values.null_count():
             raise UnreadableError("keys that are no 64-bit integers")
         present = numbers.fill_null(0).to_numpy()
-        masked = permuted_integers(present, prf, maximum) + np.sign(present) * stride
+        masked = permuted_integers(present, prf, maximum) + np.where(present < 0, -stride, stride)
         return pl.Series(masked).set(numbers.is_null(), None).cast(pl.String)
 
     return apply
 
 
-def decimal_keys(key: bytes, scale: int, maximum: int) -> Masker:
+def decimal_keys(key: bytes, scale: int, maximum: int, stride: int = 0) -> Masker:
     """`keys` for a decimal type with that many digits after the point."""
-    whole = keys(key, maximum)
+    whole = keys(key, maximum, stride)
 
     def apply(values: pl.Series) -> pl.Series:
         import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
@@ -93,6 +93,8 @@ def numbers(key: bytes, within: float, shape: Shape, *, whole: bool) -> Masker:
         if parsed.null_count() > values.null_count():
             raise UnreadableError("numbers that cannot be read")
         present = parsed.fill_null(0.0).to_numpy()
+        if not np.isfinite(present).all() and _has_digits(bare.filter(pl.Series(~np.isfinite(present)))):
+            raise UnreadableError("numbers of more than 308 digits")
         noise = prf.numbers(present.view(np.uint64)).astype(np.float64) / 2.0**64
         masked = present * (1.0 + within * (2.0 * noise - 1.0))
         if shape.low is not None or shape.high is not None:
@@ -102,11 +104,17 @@ def numbers(key: bytes, within: float, shape: Shape, *, whole: bool) -> Masker:
         else:
             text = pl.Series(_rounded(masked, bare, shape.scale)).cast(pl.String)
             pointed = bare.str.contains(".", literal=True).fill_null(value=False)
-            text = text.zip_with(pointed, text.str.strip_suffix(".0"))
+            if not pointed.all():
+                text = text.zip_with(pointed, text.str.strip_suffix(".0"))
         # 0, NaN and infinity say nothing about anybody
         return text.set(~pl.Series(np.isfinite(present)), None).fill_null(values).set(values.is_null(), None)
 
     return apply
+
+
+def _has_digits(texts: pl.Series) -> bool:
+    """Infinity and NaN have none; what is merely too large for a float has."""
+    return bool(texts.str.contains(r"\d").any())
 
 
 def scaled(key: bytes, within: float) -> Callable[[str], str]:

@@ -63,7 +63,9 @@ def _microseconds(values: pl.Series) -> pl.Series:
     """
     import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
-    whole = values.str.head(_WHOLE_SECONDS).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    whole = values.str.head(_WHOLE_SECONDS).str.to_datetime(
+        "%Y-%m-%d %H:%M:%S", time_unit="us", strict=False, cache=False
+    )
     rest = values.str.slice(_WHOLE_SECONDS)
     if (rest.str.len_bytes() == 0).all():  # nulls are passed over
         return whole.to_physical()

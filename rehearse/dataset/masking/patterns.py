@@ -9,7 +9,8 @@ from functools import partial
 
 from rehearse.dataset.masking.words import RESERVED_DOMAINS
 
-_EMAIL = re.compile(r"[\w.+%'-]+@((?:[\w-]+\.)+[A-Za-z]{2,})")
+# a match begins where a run of letters does, or the time is the square of the run's length
+_EMAIL = re.compile(r"(?<![\w.+%'-])[\w.+%'-]+@((?:[\w-]+\.)+[A-Za-z]{2,})")
 _IBAN = re.compile(
     r"(?<![A-Za-z0-9])([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?![A-Za-z0-9])"
 )
@@ -60,8 +61,10 @@ def phone_check(digits: str) -> str:
 
 
 def _is_real_email(match: re.Match[str]) -> bool:
-    domain = match[1].lower()
-    return not any(domain == ours or domain.endswith("." + ours) for ours in RESERVED_DOMAINS)
+    domain, mailbox = match[1].lower(), match[0].partition("@")[0]
+    return any(char.isalnum() for char in mailbox) and not any(
+        domain == ours or domain.endswith("." + ours) for ours in RESERVED_DOMAINS
+    )
 
 
 def _is_real_card(match: re.Match[str]) -> bool:

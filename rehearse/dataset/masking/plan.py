@@ -5,6 +5,7 @@ Denied by default: a column that no rule covers and whose type is not safe halts
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from rehearse.dataset.masking.columns import (
@@ -17,9 +18,17 @@ from rehearse.dataset.masking.columns import (
     facts_of,
     line_for,
     root_of,
+    unique_columns,
 )
-from rehearse.dataset.masking.rules import AUTO, KEEP, MaskRule, PatternRule, Rules
-from rehearse.dataset.masking.suggestions import reason_for, require_fit, safe_as, suggested
+from rehearse.dataset.masking.rules import AUTO, KEEP, SCHEMA, MaskRule, PatternRule, Rules
+from rehearse.dataset.masking.suggestions import (
+    has_parts,
+    kind_of_key,
+    reason_for,
+    require_fit,
+    safe_as,
+    suggested,
+)
 from rehearse.errors import InputError
 from rehearse.model.relation import Relation
 from rehearse.model.schema import Column, Schema, Table, TableKind
@@ -50,12 +59,12 @@ class _Planner:
         }
 
     def run(self) -> MaskPlan:
-        for table in self._tables:
+        for table in self._schema.tables:  # a partition may have one of its own
             for key in table.foreign_keys:
-                parent = root_of(self._schema, key.parent)
-                self._children.update((table.relation, name) for name in key.columns)
+                child, parent = (root_of(self._schema, name) for name in (table.relation, key.parent))
+                self._children.update((child, name) for name in key.columns)
                 for mine, theirs in zip(key.columns, key.parent_columns, strict=True):
-                    self._domains.join((table.relation, mine), (parent, theirs))
+                    self._domains.join((child, mine), (parent, theirs))
         self._require_known_rules()
         self._join_by_rules()
         plans = [self._column(table, column) for table in self._tables for column in table.columns]
@@ -74,7 +83,21 @@ class _Planner:
             rule = self._rules.for_column(self._names[place[0]], place[1])
             if rule is not None and rule.rule.domain:
                 domain = rule.rule.domain
-                self._domains.join(place, columns.get(domain) or named.setdefault(domain, place))
+                other = columns.get(domain) or named.setdefault(domain, place)
+                self._require_one_kind(rule, place, other)
+                self._domains.join(place, other)
+
+    def _require_one_kind(
+        self, rule: PatternRule, one: tuple[Relation, str], other: tuple[Relation, str]
+    ) -> None:
+        """A number and a text of its digits are masked apart: the join would be lost."""
+        here, there = (self._schema.table(relation).column(name) for relation, name in (one, other))
+        if kind_of_key(here) != kind_of_key(there):
+            raise InputError(
+                f'{self._rules.file}: "{rule.pattern}": {one[0]}.{one[1]} is {here.type.sql} and '
+                f"{other[0]}.{other[1]} {there.type.sql}: their masks do not meet",
+                "leave the domain out",
+            )
 
     def _domain(self, place: tuple[Relation, str], mask: str) -> str:
         """Columns that are joined have one, by the column that the others refer to; the rest one a mask."""
@@ -87,13 +110,27 @@ class _Planner:
     def _require_known_rules(self) -> None:
         """A rule for a column that is not there is a typo, and would leave another one open."""
         known = {
-            f"{name}.{c.name}" for t in self._tables for name in self._names[t.relation] for c in t.columns
+            f"{name}.{c.name}": c for t in self._tables for name in self._names[t.relation] for c in t.columns
         }
         for rule in self._rules.rules:
-            if not any(char in rule.column for char in "*?[") and rule.column not in known:
+            where, domain = f'{self._rules.file}: "{rule.pattern}"', rule.rule.domain
+            if "." in domain and domain not in known:
+                raise InputError(f'{where}: domain "{domain}" is no column of the source', "correct the name")
+            if rule.is_wildcard:
+                continue
+            if rule.column not in known:
                 raise InputError(
-                    f'{self._rules.file}: "{rule.pattern}" names a column that the source does not have',
+                    f"{where} names a column that the source does not have",
                     "correct the name, or remove the rule",
+                )
+            if rule.path and not has_parts(known[rule.column]):
+                raise InputError(f"{where}: a {known[rule.column].type.sql} has no paths", "remove the path")
+        labels = {f"{table.relation}.{column.name}" for table in self._tables for column in table.columns}
+        for name in self._rules.leaks:
+            if name != SCHEMA and name not in known and name not in labels:
+                raise InputError(
+                    f'{self._rules.file}: [leaks] allow: the source has no column "{name}"',
+                    f'correct the name; "{SCHEMA}" is the SQL that goes with the rows',
                 )
 
     def _column(self, table: Table, column: Column) -> ColumnPlan | None:
@@ -123,6 +160,9 @@ class _Planner:
 
     def _ruled(self, table: Table, column: Column, rule: PatternRule) -> ColumnPlan | None:
         mask = rule.rule.mask
+        if mask == KEEP and rule.is_wildcard and self._rules.inventory is None:
+            self._halt(table, column, "a wildcard keeps it, and would keep what is added later, too")
+            return None
         suggestion = suggested(column, table.relation)
         unique = any(column.name in key.columns for key in table.keys)
         if suggestion == "number" and (unique or self._is_key(table, column.name)):
@@ -216,7 +256,7 @@ class _Planner:
         place = (table.relation, column.name)
         members = self._domains.members(place)
         rule = rule or MaskRule(mask)
-        unique = {name for key in table.keys for name in key.columns}
+        unique = unique_columns(table)
         dates_meet = bool(table.exclusions) or any(
             base_type(c.type).name in DATES
             for c in table.columns
@@ -240,7 +280,7 @@ class _Planner:
             paths=self._rules.paths(self._names[table.relation], column.name),
         )
 
-    def _injective(self, members: list[tuple[Relation, str]], unique: set[str], column: Column) -> bool:
+    def _injective(self, members: list[tuple[Relation, str]], unique: frozenset[str], column: Column) -> bool:
         return len(members) > 1 or column.name in unique
 
     def _maximum(self, members: list[tuple[Relation, str]]) -> int:
@@ -286,9 +326,10 @@ class _Domains:
 
 
 def _folds(table: Table, column: Column) -> bool:
-    """Whether case does not tell values apart: citext, or a unique index on lower(column)."""
+    """Whether case does not tell values apart: citext, or a unique index on its lower or upper case."""
     if base_type(column.type).name == "citext":
         return True
     return any(
-        index.unique and column.name in index.uses and "lower(" in index.definition for index in table.indexes
+        index.unique and column.name in index.uses and re.search(r"\b(lower|upper)\(", index.definition)
+        for index in table.indexes
     )

@@ -173,8 +173,9 @@ class Prf:
             given, taking, within = (left, right, side) if number % 2 else (right, left, other)
             # either has 32 bits at most
             np.bitwise_or(given, np.uint64((number + 1) << 32), out=blocks[:, 0])
-            taking += self.blocks(blocks)[:, 0] % within
-            taking -= within * (taking >= within)
+            drawn = self.blocks(blocks)[:, 0]
+            taking += drawn - drawn // within * within  # numpy divides by one number faster than it takes %
+            np.minimum(taking, taking - within, out=taking)  # less than nothing is a very large number
         return left * side + right
 
 

@@ -14,6 +14,8 @@ from rehearse.errors import InputError
 
 KEEP = "keep"
 AUTO = "auto"
+SCHEMA = "the schema"  # in [leaks] allow: the SQL that goes with the rows
+KEYS = "{}"  # ends a path that means the keys of the object there
 MASKS: Mapping[str, str] = {
     AUTO: "the mask that type and name suggest",
     KEEP: "passed through as it is; needs a reason",
@@ -66,6 +68,11 @@ class PatternRule:
     def column(self) -> str:
         """The pattern without the path."""
         return self.pattern.partition(":")[0]
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it is for more columns than one."""
+        return any(char in self.column for char in "*?[")
 
     @property
     def path(self) -> str:

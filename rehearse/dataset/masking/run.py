@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from rehearse.dataset.masking.block import decoded, encoded, read_block, write_block
+from rehearse.dataset.masking.block import decoded, encoded, has_escapes, read_block, write_block
 from rehearse.dataset.masking.columns import ColumnPlan, MaskPlan, root_of
 from rehearse.dataset.masking.flow import ahead, brisk
 from rehearse.dataset.masking.leaks import LeakCheck, LeakReport, Sample
 from rehearse.dataset.masking.maskers import masker_of
 from rehearse.dataset.masking.masks import Masker, UnreadableError
 from rehearse.dataset.masking.prf import MaskKey
+from rehearse.dataset.masking.rules import KEYS, SCHEMA
 from rehearse.dataset.masking.sink import Sink
 from rehearse.dataset.masking.source import Source
 from rehearse.dataset.masking.subset import Multiplied, Selection
 from rehearse.engines.postgres.dump import CopyRows
+from rehearse.engines.postgres.split import split
 from rehearse.errors import DatasetError, ExitCode, InputError, RehearseError
+from rehearse.model.migration import SqlFile
 from rehearse.model.relation import Relation
 
 if TYPE_CHECKING:
@@ -141,8 +144,7 @@ class _Run:
             position += len(frame)
             if keep is not None:
                 frame = frame.filter(keep[position - len(frame) : position])
-            # a backslash that is no NULL's
-            escaped = block.count(b"\\") > block.count(b"\\N")
+            escaped = has_escapes(block)
             given = [
                 decoded(series) if escaped and plan.escapes else series
                 for plan, series in zip(plans, frame.get_columns(), strict=True)
@@ -184,22 +186,26 @@ class _Run:
     def _checked(self, schema: str) -> LeakReport:
         job = self._job
         check = LeakCheck(self._sample, job.allowed)
-        check.read_text("the schema", schema)
+        for statement in split(SqlFile("the schema", schema)):
+            check.read_schema(statement.text)
         for rows in job.sink.written():
             plans = _plans(job.plan, root_of(job.plan.schema, rows.relation), rows.columns or ())
             names = [str(number) for number in range(len(plans))]
             with ahead(rows.blocks) as blocks:
                 for block in blocks:
                     frame = read_block(block, names)
-                    check.read(plans, frame.with_columns(decoded(s) for s in frame.get_columns()))
+                    if has_escapes(block):
+                        frame = frame.with_columns(decoded(series) for series in frame.get_columns())
+                    check.read(plans, frame)
         report = check.report()
         if report.leaks:
             first = report.leaks[0]
+            count = "" if first.column == SCHEMA else f" in {first.rows} rows"
             more = f" (and {len(report.leaks) - 1} more)" if len(report.leaks) > 1 else ""
             raise LeakError(
-                f"leak: {first.column}: {first.what} in {first.rows} rows{more}; all that was written has "
-                "been removed",
-                "mask the column, or say under [leaks] allow why such values may stand there",
+                f"leak: {first.column}: {first.what}{count}{more}; all that was written has been removed",
+                f"mask the column (keys in documents by a rule for their path and {KEYS}), or say under "
+                "[leaks] allow why such values may stand there",
             )
         return report
 

@@ -16,11 +16,18 @@ from psycopg import sql
 from rehearse.dataset.masking.source import leaves_of, stored_columns
 from rehearse.dataset.settle import move_sequences_on, refresh_views
 from rehearse.engines.postgres.connect import connect
-from rehearse.engines.postgres.copy_stream import BLOCK_BYTES, copy_in, copy_out, read_snapshot, refused
+from rehearse.engines.postgres.copy_stream import (
+    BLOCK_BYTES,
+    copy_in,
+    copy_out,
+    is_raised,
+    read_snapshot,
+    refused,
+)
 from rehearse.engines.postgres.dump import CopyRows, Sections
 from rehearse.engines.postgres.execute import execute_file
 from rehearse.engines.postgres.introspect import introspect
-from rehearse.errors import InputError
+from rehearse.errors import InputError, SqlFileError
 from rehearse.model.migration import SqlFile
 from rehearse.model.relation import Relation
 from rehearse.model.target import Target
@@ -198,7 +205,13 @@ def read_manifest(folder: Path) -> list[dict[str, object]]:
 
 def finished(connection: psycopg.Connection[tuple[Any, ...]], after: str) -> tuple[str, ...]:
     """What comes after the rows: the rest of the schema, sequences, materialized views, statistics."""
-    notes = execute_file(connection, SqlFile("the schema after the rows", after))
+    try:
+        notes = execute_file(connection, SqlFile("the schema after the rows", after))
+    except SqlFileError as error:
+        if not is_raised(error.__context__):
+            raise
+        what = "a function of the schema raised an error"
+        raise SqlFileError(error.file, error.line, what, "give what it reads a rule") from None
     schema = introspect(connection)
     try:
         move_sequences_on(connection, schema, frozenset(table.relation for table in schema.tables))

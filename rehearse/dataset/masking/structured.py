@@ -6,7 +6,6 @@ of a column at once, and it is put together again. What cannot be taken apart ha
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections import defaultdict
@@ -22,40 +21,49 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = tuple[str, str]  # which masker, and the text
 One: TypeAlias = Callable[[str], str]
+Odd: TypeAlias = Callable[[str, str], bool]
 
 _ARRAY = re.compile(r'"(?:[^"\\]|\\.)*"|[^{},"]+|[{},]', re.DOTALL)
+_ARRAY_OF_BOXES = re.compile(r'"(?:[^"\\]|\\.)*"|[^{};"]+|[{};]', re.DOTALL)
 _FIELD = re.compile(r'((?:"(?:[^"\\]|\\.|"")*"|[^,()"\\]|\\.)*)([,)])', re.DOTALL)
 _RANGE = re.compile(r'([\[(])("(?:[^"\\]|\\.)*"|[^,"]*),("(?:[^"\\]|\\.)*"|[^,"\])]*)([\])])')
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_PLAIN_KEY = re.compile(r"[A-Za-z_$@][\w.$@-]{0,40}\Z")
+_PLAIN_KEY = re.compile(r"[A-Za-z_$@][\w.$@-]{0,40}\Z", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _LEXEME = re.compile(r"'((?:[^'\\]|''|\\.)*)'")
+_POSITIONS = re.compile(r"[\s:,\dABCD]+")
 _HSTORE = re.compile(r'"((?:[^"\\]|\\.)*)"=>(NULL|"((?:[^"\\]|\\.)*)")', re.DOTALL)
-_XML_TEXT = re.compile(r"(<[^>]*>)|([^<]+)")
-_XML_VALUE = re.compile(r"""=\s*("[^"]*"|'[^']*')""")
 _INTERVAL = re.compile(r"(-?\d+)( (?:year|mon|day)s?)|([+-]?\d+):(\d\d):(\d\d)(\.\d+)?")
 
 
-def arrays(element: Masker) -> Masker:
-    """Every element of arrays of any number of dimensions; NULL elements stay."""
+def arrays(element: Masker, *, boxes: bool = False) -> Masker:
+    """Every element of arrays of any number of dimensions; NULL elements stay. `boxes` have semicolons
+    between them.
+    """
+    token_in = _ARRAY_OF_BOXES if boxes else _ARRAY
 
     def mask(values: pl.Series) -> pl.Series:
         parts: list[str] = []
         shapes = []
         for value in values.to_list():
             bounds, body = _without_bounds(value)
-            tokens = _ARRAY.findall(body)
+            tokens = token_in.findall(body)
             if "".join(tokens) != body:
                 raise UnreadableError("arrays that cannot be taken apart")
             shapes.append((bounds, tokens))
             parts += [_unquoted(token) for token in tokens if _is_element(token)]
-        masked = iter(_applied(element, parts))
-        return _series(
+        masked = iter(applied(element, parts))
+        return series(
             bounds + "".join(_quoted(next(masked)) if _is_element(token) else token for token in tokens)
             for bounds, tokens in shapes
         )
 
     return over_distinct(mask)
+
+
+def array_items(value: str) -> list[str]:
+    """The elements of an array of any number of dimensions; those that are NULL left out."""
+    return [_unquoted(token) for token in _ARRAY.findall(_without_bounds(value)[1]) if _is_element(token)]
 
 
 def composites(attributes: Sequence[Masker]) -> Masker:
@@ -66,9 +74,9 @@ def composites(attributes: Sequence[Masker]) -> Masker:
         columns = []
         for place, masker in enumerate(attributes):
             column = [row[place] for row in rows]
-            masked = iter(_applied(masker, [text for text in column if text is not None]))
+            masked = iter(applied(masker, [text for text in column if text is not None]))
             columns.append([None if text is None else next(masked) for text in column])
-        return _series(
+        return series(
             "(" + ",".join("" if text is None else _row_quoted(text) for text in row) + ")"
             for row in zip(*columns, strict=True)
         )
@@ -87,88 +95,54 @@ def ranges(bound: Masker) -> Masker:
                 raise UnreadableError("ranges that cannot be taken apart")
             for match in _RANGE.finditer(value):
                 parts += [_unquoted(text) for text in match.group(2, 3) if text]
-        masked = iter(_applied(bound, parts))
+        masked = iter(applied(bound, parts))
 
         def put(match: re.Match[str]) -> str:
             low, high = (f'"{next(masked)}"' if text else "" for text in match.group(2, 3))
             return f"{match[1]}{low},{high}{match[4]}"
 
-        return _series(_RANGE.sub(put, value) for value in given)
+        return series(_RANGE.sub(put, value) for value in given)
 
     return over_distinct(mask)
 
 
-def documents(mask_for: Callable[[str, str], str], maskers: Mapping[str, Masker], key_mask: Masker) -> Masker:
+def documents(
+    mask_for: Callable[[str, str], str], maskers: Mapping[str, Masker], key_mask: Masker, odd: Odd
+) -> Masker:
     """JSON: every leaf by the masker that `mask_for(path, type)` names, `keep` among them.
 
-    A path is `$.contact.emails`, the same for every element of an array. Keys that look like data rather
-    than like names are masked as well.
+    A path is `$.contact.emails`, the same for every element of an array. Keys for which `odd(path, key)`,
+    since they are data rather than names, are masked as well.
     """
 
     def mask(values: pl.Series) -> pl.Series:
         roots = [json.loads(value) for value in values.to_list()]
         parts: dict[str, list[str]] = defaultdict(list)
-        odd: list[str] = []
+        data: list[str] = []
         for root in roots:
             for path, leaf in leaves(root, "$"):
                 parts[mask_for(path, _kind(leaf))].append(_leaf_text(leaf))
-            odd += _odd_keys(root)
+            data += _odd_keys(root, "$", odd)
         done = {
-            name: iter(texts if name == "keep" else _applied(maskers[name], texts))
+            name: iter(texts if name == "keep" else applied(maskers[name], texts))
             for name, texts in parts.items()
         }
-        keys = dict(zip(odd, _applied(key_mask, odd), strict=True))
+        keys = dict(zip(data, applied(key_mask, data), strict=True))
 
         def put(node: object, path: str) -> object:
             if isinstance(node, dict):
-                return {keys.get(key, key): put(value, _step(path, key)) for key, value in node.items()}
+                return {
+                    keys[key] if odd(path, key) else key: put(value, _step(path, key))
+                    for key, value in node.items()
+                }
             if isinstance(node, list):
                 return [put(item, path) for item in node]
             kind = _kind(node)
             return node if kind == "null" else _leaf_of(kind, next(done[mask_for(path, kind)]))
 
-        return _series(json.dumps(put(root, "$"), ensure_ascii=False) for root in roots)
+        return series(json.dumps(put(root, "$"), ensure_ascii=False) for root in roots)
 
     return over_distinct(mask)
-
-
-def binary(key: bytes) -> Masker:
-    """As many other bytes."""
-
-    def one(text: str) -> str:
-        size = (len(text) - 2) // 2 if text.startswith("\\x") else len(text)
-        blocks = (blake2b(f"{number}:{text}".encode(), key=key).digest() for number in range(size // 64 + 1))
-        return "\\x" + b"".join(blocks)[:size].hex()
-
-    return partial_of(one)
-
-
-def bits(key: bytes) -> Masker:
-    """As many other bits."""
-
-    def one(text: str) -> str:
-        drawn = int.from_bytes(blake2b(text.encode(), key=key).digest(), "big")
-        return "".join(str(drawn >> place % 512 & 1) for place in range(len(text)))
-
-    return partial_of(one)
-
-
-def addresses(key: bytes) -> Masker:
-    """Network addresses in private ranges, MAC addresses among the locally administered ones."""
-
-    def one(text: str) -> str:
-        digest = blake2b(text.encode(), key=key, digest_size=15).digest()
-        if text.count(":") in {5, 7} and re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2})+", text):
-            return ":".join(["02", *(f"{byte:02x}" for byte in digest[: text.count(":")])])
-        plain, slash, width = text.partition("/")
-        six = ":" in plain
-        number = int.from_bytes((b"\xfd" + digest) if six else b"\x0a" + digest[:3], "big")
-        if slash:
-            number = number >> (size := (128 if six else 32) - int(width)) << size
-        address = ipaddress.IPv6Address(number) if six else ipaddress.IPv4Address(number)
-        return f"{address}{slash}{width}"
-
-    return partial_of(one)
 
 
 def times(key: bytes) -> Masker:
@@ -193,7 +167,12 @@ def intervals(scale: One) -> Masker:
         seconds = abs(int(match[3])) * 3600 + int(match[4]) * 60 + int(match[5])
         return f"{'-' if negative else ''}{abs(float(scale(f'{seconds}.000'))):.3f} seconds"
 
-    return partial_of(lambda text: _INTERVAL.sub(put, text))
+    def one(text: str) -> str:
+        if _INTERVAL.sub("", text).strip() not in {"", "infinity", "-infinity"}:
+            raise UnreadableError("intervals in another style than PostgreSQL's own")
+        return _INTERVAL.sub(put, text)
+
+    return partial_of(one)
 
 
 def shapes(number: Masker) -> Masker:
@@ -201,8 +180,8 @@ def shapes(number: Masker) -> Masker:
 
     def mask(values: pl.Series) -> pl.Series:
         given = values.to_list()
-        masked = iter(_applied(number, [text for value in given for text in _NUMBER.findall(value)]))
-        return _series(_NUMBER.sub(lambda _: next(masked), value) for value in given)
+        masked = iter(applied(number, [text for value in given for text in _NUMBER.findall(value)]))
+        return series(_NUMBER.sub(lambda _: next(masked), value) for value in given)
 
     return over_distinct(mask)
 
@@ -212,9 +191,11 @@ def lexemes(text: Masker) -> Masker:
 
     def mask(values: pl.Series) -> pl.Series:
         given = values.to_list()
+        if any(_POSITIONS.sub("", _LEXEME.sub("", value)) for value in given):
+            raise UnreadableError("tsvectors that cannot be taken apart")
         parts = [match[1] for value in given for match in _LEXEME.finditer(value)]
-        masked = iter(_applied(text, parts))
-        return _series(
+        masked = iter(applied(text, parts))
+        return series(
             _LEXEME.sub(lambda _: "'" + next(masked).replace("\\", "").replace("'", "") + "'", value)
             for value in given
         )
@@ -222,62 +203,44 @@ def lexemes(text: Masker) -> Masker:
     return over_distinct(mask)
 
 
-def stores(text: Masker) -> Masker:
-    """The values of an hstore; keys that look like data as well."""
+def stores(text: Masker, odd: Odd) -> Masker:
+    """The values of an hstore; keys for which `odd("$", key)` as well."""
 
     def mask(values: pl.Series) -> pl.Series:
         given = values.to_list()
         pairs = [match for value in given for match in _HSTORE.finditer(value)]
         if any(_HSTORE.sub("", value).strip(", ") for value in given):
             raise UnreadableError("hstore values that cannot be taken apart")
-        odd = [m[1] for m in pairs if not _plain(m[1])]
-        keys = dict(zip(odd, _applied(text, [_UNESCAPE.sub(r"\1", key) for key in odd]), strict=True))
+        names = [_UNESCAPE.sub(r"\1", match[1]) for match in pairs]
+        data = [name for name in names if odd("$", name)]
+        keys = dict(zip(data, applied(text, data), strict=True))
         parts = [_UNESCAPE.sub(r"\1", match[3]) for match in pairs if match[3] is not None]
-        masked = iter(_applied(text, parts))
+        masked = iter(applied(text, parts))
 
         def put(match: re.Match[str]) -> str:
-            key = _quoted(keys[match[1]]) if match[1] in keys else f'"{match[1]}"'
+            name = _UNESCAPE.sub(r"\1", match[1])
+            key = _quoted(keys.get(name, name))
             return f"{key}=>{'NULL' if match[3] is None else _quoted(next(masked))}"
 
-        return _series(_HSTORE.sub(put, value) for value in given)
+        return series(_HSTORE.sub(put, value) for value in given)
 
     return over_distinct(mask)
 
 
-def markup(text: Masker) -> Masker:
-    """XML: texts and attribute values; elements and their names stay, comments and the like go."""
-
-    def mask(values: pl.Series) -> pl.Series:
-        given = [re.sub(r"<!--.*?-->|<\?.*?\?>", "", value, flags=re.DOTALL) for value in values.to_list()]
-        if any("<!" in value for value in given):
-            raise UnreadableError("XML with CDATA sections or a document type")
-        parts = [part for value in given for part in _xml_parts(value)]
-        masked = iter(_applied(text, parts))
-
-        def attribute(match: re.Match[str]) -> str:
-            return f"={match[1][0]}{next(masked)}{match[1][0]}"
-
-        def put(match: re.Match[str]) -> str:
-            return _XML_VALUE.sub(attribute, match[1]) if match[1] else next(masked)
-
-        return _series(_XML_TEXT.sub(put, value) for value in given)
-
-    return over_distinct(mask)
+def store_parts(value: str) -> tuple[list[str], list[str]]:
+    """The keys and the values of an hstore."""
+    pairs = list(_HSTORE.finditer(value))
+    keys = [_UNESCAPE.sub(r"\1", pair[1]) for pair in pairs]
+    return keys, [_UNESCAPE.sub(r"\1", pair[3]) for pair in pairs if pair[3] is not None]
 
 
-def _xml_parts(value: str) -> Iterator[str]:
-    for match in _XML_TEXT.finditer(value):
-        if match[1]:
-            yield from (attribute[1][1:-1] for attribute in _XML_VALUE.finditer(match[1]))
-        else:
-            yield match[2]
+def applied(masker: Masker, parts: list[str]) -> list[str]:
+    """The mask of a list of texts."""
+    return masker(series(parts)).to_list() if parts else []
 
 
-def _applied(masker: Masker, parts: list[str]) -> list[str]:
-    return masker(_series(parts)).to_list() if parts else []
-
-
-def _series(texts: Iterator[str] | list[str]) -> pl.Series:
+def series(texts: Iterator[str] | list[str]) -> pl.Series:
+    """Texts as a column."""
     import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     return pl.Series(list(texts), dtype=pl.String)
@@ -292,7 +255,7 @@ def _without_bounds(value: str) -> tuple[str, str]:
 
 
 def _is_element(token: str) -> bool:
-    return token not in {"{", "}", ",", "NULL"}
+    return token not in {"{", "}", ",", ";", "NULL"}
 
 
 def _unquoted(text: str) -> str:
@@ -338,18 +301,19 @@ def leaves(node: object, path: str) -> Iterator[tuple[str, object]]:
         yield path, node
 
 
-def _odd_keys(node: object) -> Iterator[str]:
+def _odd_keys(node: object, path: str, odd: Odd) -> Iterator[str]:
     if isinstance(node, dict):
         for key, value in node.items():
-            if not _plain(key):
+            if odd(path, key):
                 yield key
-            yield from _odd_keys(value)
+            yield from _odd_keys(value, _step(path, key), odd)
     elif isinstance(node, list):
         for item in node:
-            yield from _odd_keys(item)
+            yield from _odd_keys(item, path, odd)
 
 
-def _plain(key: str) -> bool:
+def plain(key: str) -> bool:
+    """Whether a name in a document looks like one that a program gave it."""
     return bool(_PLAIN_KEY.match(key)) and len(re.findall(r"\d", key)) < 5 and not any(found(key))
 
 

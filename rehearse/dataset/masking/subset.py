@@ -7,7 +7,7 @@ its place in its table's stream, which is the same each time that a snapshot or 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -71,12 +71,17 @@ class Keys:
     @property
     def links(self) -> list[_Link]:
         """Foreign keys between whole tables."""
-        return [
-            _Link(table.relation, key.columns, root_of(self.schema, key.parent), key.parent_columns)
+        found = [
+            _Link(
+                root_of(self.schema, table.relation),
+                key.columns,
+                root_of(self.schema, key.parent),
+                key.parent_columns,
+            )
             for table in self.schema.tables
-            if table.kind in _HELD
             for key in table.foreign_keys
         ]
+        return list(dict.fromkeys(found))  # a partition has its parent's as well
 
     def selection(self, chosen: Mapping[Relation, Flags]) -> Selection:
         """Flags of whole tables as flags of their streams."""
@@ -102,7 +107,8 @@ def read_keys(source: Source, plan: MaskPlan) -> Keys:
         count = 0
         for block in rows.blocks:
             frame = read_block(block, columns).select(wanted[root] or columns[:1])
-            parts[root].append(frame.with_columns(decoded(series) for series in frame.get_columns()))
+            values = (decoded(series) for series in frame.get_columns())
+            parts[root].append(frame.with_columns(_folded(values, source.schema.table(root))))
             count += len(frame)
         keys.streams[root].append((rows.relation, count))
     for root, columns in wanted.items():
@@ -136,7 +142,8 @@ def by_fraction(keys: Keys, fraction: float, key: MaskKey) -> Selection:
             alone = _any_null(frame, main.columns)
             drawn = np.where(alone, drawn, followed)
         chosen[table.relation] = drawn
-    return keys.selection(_with_parents(keys, chosen))
+    _grow(keys, chosen, to_children=False)
+    return keys.selection(chosen)
 
 
 def by_root(
@@ -154,16 +161,12 @@ def by_root(
 
     chosen = {relation: np.zeros(len(frame), dtype=np.bool_) for relation, frame in keys.frames.items()}
     wanted = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+    wanted = wanted.with_columns(_folded(wanted.get_columns(), keys.schema.table(root)))
     chosen[root] = _referring(keys.frames[root], columns, wanted, columns)
-    growing = children
-    while growing:
-        growing = False
-        for link in keys.links:
-            parents = keys.frames[link.parent].filter(chosen[link.parent])
-            child = keys.frames[link.child]
-            more = _referring(child, link.columns, parents, link.parent_columns)
-            growing |= _added(chosen, link.child, more)
-    return keys.selection(_with_parents(keys, chosen))
+    if children:
+        _grow(keys, chosen, to_children=True)
+    _grow(keys, chosen, to_children=False)
+    return keys.selection(chosen)
 
 
 def multiplied(keys: Keys, plan: MaskPlan, copies: int) -> Multiplied:
@@ -171,10 +174,11 @@ def multiplied(keys: Keys, plan: MaskPlan, copies: int) -> Multiplied:
     once = frozenset(table.relation for table in plan.schema.tables if _stays_single(table, plan))
     strides: dict[str, int] = {}
     for column in plan.columns:
-        if column.mask != "key" or not _is_integer(column):
+        if column.mask != "key" or not _is_number(column):
             continue
         texts = keys.frames[column.relation][column.column.name]
-        digits = int(texts.str.strip_prefix("-").str.len_chars().max() or 1)  # type: ignore[arg-type]  # of integers
+        bare = texts.str.replace_all(r"[-.]", "")
+        digits = int(bare.str.len_chars().max() or 1)  # type: ignore[arg-type]  # of integers
         strides[column.domain] = max(strides.get(column.domain, 1), 10**digits)
     for column in plan.columns:
         stride = strides.get(column.domain, 0) if column.mask == "key" else 0
@@ -191,13 +195,7 @@ def _stays_single(table: Table, plan: MaskPlan) -> bool:
     if table.kind not in _HELD or not table.keys:
         return False
     masks = {column.column.name: column for column in plan.of(table.relation)}
-    able = [
-        any(
-            masks[name].mask in _DISTINCT and (_is_integer(masks[name]) or masks[name].mask != "number")
-            for name in key.columns
-        )
-        for key in table.keys
-    ]
+    able = [any(masks[name].mask in _DISTINCT for name in key.columns) for key in table.keys]
     if any(able) and not all(able):
         key = next(key for key, can in zip(table.keys, able, strict=True) if not can)
         raise InputError(
@@ -207,9 +205,9 @@ def _stays_single(table: Table, plan: MaskPlan) -> bool:
     return not any(able)
 
 
-def _is_integer(column: ColumnPlan) -> bool:
+def _is_number(column: ColumnPlan) -> bool:
     type_ = base_type(column.column.type)
-    return type_.name in INTEGERS or (type_.name == "numeric" and not type_.scale)
+    return type_.name in INTEGERS or type_.name == "numeric"
 
 
 def _key_columns(table: Table, links: Sequence[_Link], plan: MaskPlan) -> list[str]:
@@ -234,16 +232,26 @@ def _drawn(frame: pl.DataFrame, table: Table, fraction: float, key: MaskKey) -> 
     return words.astype(np.float64) / 2.0**64 < fraction
 
 
-def _with_parents(keys: Keys, chosen: dict[Relation, Flags]) -> dict[Relation, Flags]:
+def _grow(keys: Keys, chosen: dict[Relation, Flags], *, to_children: bool) -> None:
+    """Chooses all that the chosen rows refer to, and so on; or all that refers to them."""
+    ends = [
+        ((link.child, link.columns), (link.parent, link.parent_columns))[:: 1 if to_children else -1]
+        for link in keys.links
+    ]
     growing = True
     while growing:
         growing = False
-        for link in keys.links:
-            children = keys.frames[link.child].filter(chosen[link.child])
-            parent = keys.frames[link.parent]
-            more = _referring(parent, link.parent_columns, children, link.columns)
-            growing |= _added(chosen, link.parent, more)
-    return chosen
+        for (relation, columns), (other, other_columns) in ends:
+            others = keys.frames[other].filter(chosen[other])
+            more = _referring(keys.frames[relation], columns, others, other_columns)
+            growing |= _added(chosen, relation, more)
+
+
+def _folded(columns: Iterable[pl.Series], table: Table) -> Iterator[pl.Series]:
+    """Values as they are compared: of citext without case."""
+    for series in columns:
+        folds = base_type(table.column(series.name).type).name == "citext"
+        yield series.str.to_lowercase() if folds else series
 
 
 def _added(chosen: dict[Relation, Flags], relation: Relation, more: Flags) -> bool:

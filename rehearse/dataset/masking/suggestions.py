@@ -11,6 +11,7 @@ from rehearse.dataset.masking.columns import (
     PARTS,
     TEXTS,
     base_type,
+    bound_type,
     facts_of,
 )
 from rehearse.dataset.masking.rules import KEEP
@@ -30,19 +31,38 @@ _BY_TYPE: Mapping[str, str] = {
     **dict.fromkeys(DATES, "date"),
     **dict.fromkeys(PARTS, "text"),
 }
+# characters that it takes until no two values meet
+_TOLD_APART_BY: Mapping[str, int] = {"name": 13, "first_name": 13, "last_name": 13, "hash": 16}
 _OF_TEXT = frozenset({"name", "first_name", "last_name", "email", "phone", "text", "hash"})
 
 
 def suggested(column: Column, table: Relation) -> str | None:
     """The mask that type and name suggest; None: there is none for such a type."""
+    return suggested_for(base_type(column.type), column.name, table.name)
+
+
+def kind_of_key(column: Column) -> str:
+    """Columns of one kind are masked alike where their values are equal."""
+    name = base_type(column.type).name
+    if name in TEXTS:
+        return "text"
+    if name in DATES:
+        return "date"
+    return "number" if name in INTEGERS or name == "numeric" else name
+
+
+def has_parts(column: Column) -> bool:
+    """Whether a rule can name parts of its values by a path."""
     type_ = base_type(column.type)
     while type_.kind is TypeKind.ARRAY and type_.element is not None:
         type_ = base_type(type_.element)
-    return suggested_for(type_, column.name, table.name)
+    return type_.kind is TypeKind.COMPOSITE or type_.name in {"json", "jsonb", "hstore"}
 
 
 def suggested_for(type_: DataType, name: str, table: str) -> str | None:
-    """As `suggested`, for a type that is neither a domain nor an array."""
+    """As `suggested`, for a type that is no domain."""
+    while type_.kind is TypeKind.ARRAY and type_.element is not None:
+        type_ = base_type(type_.element)
     if type_.kind is TypeKind.ENUM:
         return KEEP
     if type_.kind is TypeKind.COMPOSITE:
@@ -63,7 +83,7 @@ def safe_as(table: Table, column: Column) -> str:
         return "a boolean tells nobody from another"
     if type_.kind is TypeKind.ENUM:
         return f"the values of the enum {type_.sql} stand in the schema"
-    values = facts_of(table, column.name).one_of
+    values = facts_of(table, column.name, of_all_rows=True).one_of
     if values is not None:
         return f"a CHECK lists its {len(values)} values in the schema"
     return ""
@@ -94,8 +114,7 @@ def require_fit(where: str, table: Table, column: Column, mask: str) -> None:
         raise InputError(f"{where} is in a unique key, and number may make two values meet", '"key" fits')
     while type_.kind is TypeKind.ARRAY and type_.element is not None:
         type_ = base_type(type_.element)
-    if type_.kind in {TypeKind.RANGE, TypeKind.MULTIRANGE} and type_.element is not None:
-        type_ = base_type(type_.element)
+    type_ = bound_type(type_)
     integer = type_.name in INTEGERS
     fits = {
         "number": integer or type_.name in FLOATS or type_.name == "numeric",
@@ -108,8 +127,13 @@ def require_fit(where: str, table: Table, column: Column, mask: str) -> None:
     )
     if not fits.get(mask, mask in _OF_TEXT and text):
         better = suggested(column, table.relation)
+        if better == "number" and mask == "key":  # which would be refused as well, in a key
+            better = None
         mend = f'"{better}" fits' if better else "keep, null and constant are for any type"
         raise InputError(f"{where} is of type {column.type.sql}, which {mask} does not make", mend)
     longest = type_.length
+    unique = any(column.name in key.columns for key in table.keys)
+    if unique and mask in _TOLD_APART_BY and longest is not None and longest < _TOLD_APART_BY[mask]:
+        raise InputError(f"{where} is too short for a {mask} that no other value has", '"text" fits')
     if mask == "email" and longest is not None and longest < 25:
         raise InputError(f"{where} is too short for a masked address ({longest} characters)", '"text" fits')

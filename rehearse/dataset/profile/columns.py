@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -29,6 +28,7 @@ from rehearse.dataset.profile.shapes import (
     stretched,
 )
 from rehearse.dataset.profile.texts import Documents, Spread, Words
+from rehearse.dataset.profile.widths import lengths_of, width_of
 from rehearse.dataset.values import Lattice, Values
 from rehearse.dataset.vocabulary import kind_for
 from rehearse.model.profile import ColumnProfile, TableProfile
@@ -45,9 +45,6 @@ _MANY = 100  # so many times more values than rows: hardly one comes twice
 _SAME = 0.005  # how far the fraction of distinct values may be off that of all rows
 _HEAD = 3  # characters before its number that tell where in the alphabet a text stands
 _EVEN = 101  # bounds of a range without a shape
-_LEAST_TOAST = 0.05  # of the table's size: less than that is the rare long value
-_BARE = re.compile(r"(text|character varying|jsonb?|bytea)\b(?!.*\[)")
-_SHORT_BYTES = 127  # up to here, the length of a value takes one byte
 
 Made: TypeAlias = "tuple[ColumnGenerator | None, Pieces | None]"
 """A column's values, and their distribution where it has an order."""
@@ -229,14 +226,14 @@ class ColumnMaker:
 
     def _made(self, size: int) -> Countable | None:
         """`size` made-up values of the column's type, all different."""
-        base, facts = self._base
-        if base.name in _DOCUMENTS and not facts.json:
-            return Documents(base.name, size, self._width)
+        (base, facts), column = self._base, self.column
+        if base.name in _DOCUMENTS and not facts.json and not facts.min_length and facts.max_length is None:
+            return Documents(base.name, size, width_of(self.table, column))
         if base.name in TEXTS and not facts.regexes and not facts.likes:
             limits = [n for n in (base.length, facts.max_length, 63 if base.name == "name" else None) if n]
             kind = kind_for(self.need.name, self.table.relation.name)
             most = min(limits) if limits else None
-            return Words(kind, size, self._lengths(), facts.min_length, most, facts.fold)
+            return Words(kind, size, lengths_of(self.table, column), facts.min_length, most, facts.fold)
         try:
             key = len(self.need.name)
             values = values_of(
@@ -245,38 +242,6 @@ class ColumnMaker:
         except UnsupportedTypeError:
             return None
         return values if values.size >= size else None
-
-    def _lengths(self) -> tuple[int, ...]:
-        """Quantiles of the lengths of what is not common, with the mean that the width on disk leaves."""
-        column = self.column
-        width = self._width
-        wanted = max(0.0, width - (1 if width <= _SHORT_BYTES else 4))
-        shares = [common.frequency / self._filled for common in column.common]
-        rest = 1.0 - sum(shares)
-        if rest > 0.01:
-            lengths = [common.length or len(common.value or "") for common in column.common]
-            taken = sum(share * length for share, length in zip(shares, lengths, strict=True))
-            wanted = max(1.0, (wanted - taken) / rest)
-        known = column.lengths
-        mean = sum((a + b) / 2 for a, b in pairwise(known)) / max(1, len(known) - 1)
-        if len(known) < 2 or mean <= 0 or not wanted:
-            return (round(wanted) or 1,)
-        return tuple(max(1, round(length * wanted / mean)) for length in known)
-
-    @property
-    def _width(self) -> int:
-        """Bytes of a value, with its share of what the table has out of line: statistics count a value there
-        as the pointer to it. All of that is put down to the columns of long values, or to the widest one.
-        """
-        column = self.column
-        wide = [c for c in self.table.columns if _BARE.match(c.type)]
-        # statistics keep no value of more than a kilobyte
-        long = [c for c in wide if c.known and not c.lengths and not c.common and c.null_fraction < 1]
-        widest = long or sorted(wide, key=lambda c: -c.width_bytes)[:1]
-        if column not in widest or self.table.toast_bytes < _LEAST_TOAST * max(1, self.table.heap_bytes):
-            return column.width_bytes
-        values = sum(self.table.rows * (1 - c.null_fraction) for c in widest)
-        return column.width_bytes + round(self.table.toast_bytes / max(1.0, values))
 
 
 def _labels(

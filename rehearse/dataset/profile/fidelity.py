@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 import numpy as np
 
 from rehearse.dataset.lattices import LATTICES
 from rehearse.dataset.profile.pieces import Numbers, Pieces, numbers_of
+from rehearse.dataset.profile.shares import apart, chance
+from rehearse.dataset.profile.together import joint_deviations
 from rehearse.dataset.profile.withhold import FEWEST_ROWS
-from rehearse.model.profile import ColumnProfile, CommonValue, Profile, TableProfile
+from rehearse.model.ledgers import has_shape_of_a_ledger
+from rehearse.model.profile import ColumnProfile, Profile, TableProfile
 from rehearse.model.relation import Relation, quote_name
 
-TOP = 10
-MEASURES = ("nulls", "common", "quantiles", "correlation", "width", "distinct")
+MEASURES = ("nulls", "common", "quantiles", "correlation", "width", "distinct", "depends")
 
 # of how many rows ANALYZE takes its sample, unless the server was told otherwise
 _SAMPLE_ROWS = 30_000
@@ -46,13 +47,15 @@ class ColumnFidelity:
     either side; by rank where values are withheld. Of both, of `correlation` and of `distinct`, what chance
     makes of so many rows is taken off. `quantiles`: of the range between the first and the last
     hundredth. `correlation`: as it is. `width`, `distinct`: of the first side's. `uncounted` are measures
-    that are shown but not held against the tolerance.
+    that are shown but not held against the tolerance. `depends`: the difference in how far columns
+    determine one another. `together`: `column` are several, quoted, of which extended statistics tell.
     """
 
     relation: Relation
     column: str
     deviations: dict[str, float] = field(default_factory=dict)
     uncounted: frozenset[str] = frozenset()
+    together: bool = False
 
     @property
     def worst(self) -> float:
@@ -62,13 +65,15 @@ class ColumnFidelity:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Two profiles compared. `rows` are (table, rows here, rows there); `missing` names what only the first
-    side has, or of which one side has no statistics: it was not compared, so it does not pass.
+    """Two profiles compared. `rows` are (table, rows here, rows there). `missing` names what only the first
+    side has, or of which one side has no statistics: it was not compared, so it does not pass. `sizes` are
+    (table, heap, out of line): what a row takes there by what it takes here, None where that is nothing.
     """
 
     columns: tuple[ColumnFidelity, ...]
     rows: tuple[tuple[Relation, int, int], ...]
     missing: tuple[str, ...] = ()
+    sizes: tuple[tuple[Relation, float | None, float | None], ...] = ()
 
     def within(self, tolerance: float) -> bool:
         """Whether everything was compared and nothing is further off than that."""
@@ -79,7 +84,7 @@ class Fidelity:
 def fidelity(first: Profile, second: Profile) -> Fidelity:
     """What `second` has of `first`, whatever their sizes."""
     columns: list[ColumnFidelity] = []
-    rows = []
+    rows, sizes = [], []
     missing = []
     for table in first.tables:
         other = second.table(table.relation)
@@ -87,20 +92,50 @@ def fidelity(first: Profile, second: Profile) -> Fidelity:
             missing.append(f"{table.relation}: there is no such table")
             continue
         rows.append((table.relation, table.rows, other.rows))
-        if table.rows and not other.rows:
+        if table.rows and other.rows:
+            heap = _by_row(table, other, table.heap_bytes, other.heap_bytes)
+            sizes.append((table.relation, heap, _by_row(table, other, table.toast_bytes, other.toast_bytes)))
+            for found in (*_columns(first, second, table, other), *_together(table, other)):
+                columns.append(found) if isinstance(found, ColumnFidelity) else missing.append(found)
+        elif table.rows and not _is_ledger(table):
             missing.append(f"{table.relation}: it has no rows")
-        elif table.rows:
-            for column in table.columns:
-                name = f"{table.relation}.{quote_name(column.name)}"
-                twin = other.column(column.name)
-                if twin is None:
-                    missing.append(f"{name}: there is no such column")
-                elif column.known and not twin.known:
-                    missing.append(f"{name}: there are no statistics of it, run ANALYZE or scan")
-                elif column.known:
-                    columns.append(_Pair(first, second, table, other, column, twin).compared())
     columns.sort(key=lambda column: (-column.worst, column.relation, column.column))
-    return Fidelity(tuple(columns), tuple(rows), tuple(missing))
+    return Fidelity(tuple(columns), tuple(rows), tuple(missing), tuple(sizes))
+
+
+def _by_row(table: TableProfile, other: TableProfile, mine: int, theirs: int) -> float | None:
+    return theirs / other.rows * table.rows / mine if mine else None
+
+
+def _columns(
+    first: Profile, second: Profile, table: TableProfile, other: TableProfile
+) -> Iterator[ColumnFidelity | str]:
+    """Every column by itself, or why it could not be compared."""
+    for column in table.columns:
+        name = f"{table.relation}.{quote_name(column.name)}"
+        twin = other.column(column.name)
+        if twin is None:
+            yield f"{name}: there is no such column"
+        elif column.known and not twin.known:
+            yield f"{name}: there are no statistics of it, run ANALYZE or scan"
+        elif column.known:
+            yield _Pair(first, second, table, other, column, twin).compared()
+
+
+def _together(table: TableProfile, other: TableProfile) -> Iterator[ColumnFidelity | str]:
+    """The columns of which there are extended statistics."""
+    for names, deviations in joint_deviations(table, other):
+        if deviations is None:
+            yield f"{table.relation} ({names}): there are no such extended statistics; ANALYZE with them"
+        else:
+            # an estimate from a sample: two of them differ by more than the tables do
+            uncounted = frozenset({"distinct"})
+            yield ColumnFidelity(table.relation, names, deviations, uncounted, together=True)
+
+
+def _is_ledger(table: TableProfile) -> bool:
+    """A migration tool's, which no twin has rows in."""
+    return has_shape_of_a_ledger(table.relation.name, (column.name for column in table.columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +154,11 @@ class _Pair:
         column, twin = self.column, self.twin
         rows = max(1, min(self.table.rows, self.other.rows))
         nulls = abs(column.null_fraction - twin.null_fraction)
-        deviations = {"nulls": max(0.0, nulls - _chance(column.null_fraction, rows))}
+        deviations = {"nulls": max(0.0, nulls - chance(column.null_fraction, rows))}
         if column.common or twin.common:
-            deviations["common"] = _common(column.common, twin.common, rows)
+            deviations["common"] = apart(column.common, twin.common, rows)
         elif column.elements or twin.elements:
-            deviations["common"] = _common(column.elements, twin.elements, rows)
+            deviations["common"] = apart(column.elements, twin.elements, rows)
         quantiles = self._quantiles()
         if quantiles is not None:
             deviations["quantiles"] = quantiles
@@ -170,35 +205,6 @@ class _Pair:
         if keys is None or table is None or all(common.position is None for common in self.column.common):
             return 0.0
         return (keys.high[-1] - keys.low[0]) * min(1.0, FEWEST_ROWS / max(1, table.rows))
-
-
-def _common(mine: Sequence[CommonValue], theirs: Sequence[CommonValue], rows: int) -> float:
-    """Frequencies by value, as far as both sides have them, else by rank."""
-    if all(common.value is not None for common in (*mine, *theirs)):
-        here, there = ({common.value: common.frequency for common in side} for side in (mine, theirs))
-        # what is not among a side's common values is rarer than all of these
-        pairs = [(here.get(value, 0.0), there.get(value, 0.0)) for value in _top(here) + _top(there)]
-    else:
-        sides = (mine, theirs)
-        ranked = [sorted((common.frequency for common in side), reverse=True)[:TOP] for side in sides]
-        pairs = [(_or_least(a, ranked[0], b), _or_least(b, ranked[1], a)) for a, b in zip_longest(*ranked)]
-    return max(max(0.0, abs(a - b) - _chance(a, rows)) for a, b in pairs)
-
-
-def _chance(share: float, rows: int) -> float:
-    """How far two shares of so many rows may be apart when nothing but chance differs: two deviations."""
-    return 2 * math.sqrt(2 * share * (1 - share) / rows)
-
-
-def _top(shares: dict[str | None, float]) -> list[str | None]:
-    return sorted(shares, key=lambda value: -shares[value])[:TOP]
-
-
-def _or_least(share: float | None, shares: Sequence[float], other: float | None) -> float:
-    """A rank that a side does not have: no more than its least, and nothing to hold against it below."""
-    if share is not None:
-        return share
-    return min(other or 0.0, min(shares, default=0.0))
 
 
 def _apart(mine: Pieces, theirs: Pieces, *, own_range: bool) -> float:
@@ -306,7 +312,7 @@ def _coming_and_going(rows: int, column: ColumnProfile) -> float:
 def table_lines(result: Fidelity, tolerance: float) -> Iterator[tuple[str, ...]]:
     """The fidelity table as cells: a column's name, then each of MEASURES; `!` marks what is out."""
     for column in result.columns:
-        cells = [f"{column.relation}.{quote_name(column.column)}"]
+        cells = [_called(column)]
         for measure in MEASURES:
             deviation = column.deviations.get(measure)
             if deviation is None:
@@ -316,3 +322,9 @@ def table_lines(result: Fidelity, tolerance: float) -> Iterator[tuple[str, ...]]
             shown = f"{deviation:.3f}" if measure == "correlation" else f"{100 * deviation:.2f} %"
             cells.append(shown + mark)
         yield tuple(cells)
+
+
+def _called(column: ColumnFidelity) -> str:
+    if column.together:
+        return f"{column.relation} ({column.column})"
+    return f"{column.relation}.{quote_name(column.column)}"

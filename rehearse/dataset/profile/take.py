@@ -12,12 +12,21 @@ from rehearse.dataset.profile.withhold import FEWEST_ROWS, Rules, rounded
 from rehearse.engines.postgres.statistics import (
     ColumnStatistics,
     DatabaseStatistics,
+    JointValues,
     TableStatistics,
     read_statistics,
     snapshot,
 )
 from rehearse.engines.postgres.statistics_scan import scanned
-from rehearse.model.profile import ColumnProfile, CommonValue, Profile, ReferenceProfile, TableProfile
+from rehearse.model.profile import (
+    NULL,
+    ColumnProfile,
+    CommonValue,
+    JointStatistics,
+    Profile,
+    ReferenceProfile,
+    TableProfile,
+)
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.target import Target
 
@@ -93,7 +102,24 @@ def _table(
         dead_fraction=table.dead_rows / max(1, table.dead_rows + table.live_rows),
         columns=made,
         references=tuple(_reference(reference, made, rows) for reference in table.references),
-        joint=table.joint,
+        joint=tuple(_joint(joint, table, rows) for joint in table.joint),
+    )
+
+
+def _joint(joint: JointValues, table: TableStatistics, rows: int) -> JointStatistics:
+    """With the places of the values among the columns' common ones, where many rows have them."""
+    values = {column.name: column.values for column in table.columns}
+    known: list[dict[str | None, int]] = [
+        {None: NULL, **{value: place for place, value in enumerate(values.get(name, ()))}}
+        for name in joint.statistics.columns
+    ]
+    shared = [share * rows >= FEWEST_ROWS for share in joint.statistics.frequencies]
+    return replace(
+        joint.statistics,
+        combinations=tuple(
+            tuple(of.get(value) if many else None for of, value in zip(known, combination, strict=True))
+            for many, combination in zip(shared, joint.values, strict=False)
+        ),
     )
 
 

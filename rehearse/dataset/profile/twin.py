@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rehearse.dataset.generators import Anywhere, Given, Placing, Wishes
+from rehearse.dataset.generators import Anywhere, Given, Jointly, Placing, Wishes
+from rehearse.dataset.generators.fans import Exactly
 from rehearse.dataset.kinds import flattened
 from rehearse.dataset.needs import ColumnNeed, TableNeed, loadable, needs_of
 from rehearse.dataset.profile.columns import IN_ORDER, ColumnMaker
 from rehearse.dataset.profile.fan import ProfiledFan, of_size
+from rehearse.dataset.profile.joint import placed_jointly
 from rehearse.dataset.profile.pieces import Pieces, numbers_of
 from rehearse.dataset.profile.ties import placing_for
 from rehearse.model.profile import ColumnProfile, Profile, ReferenceProfile, TableProfile
@@ -44,10 +46,13 @@ def twin_wishes(
             continue
         wishes.rows[table.relation] = rows[table.relation]
         maker = _Table(table, needs[table.relation], profile, rows, before)
-        for column, given in maker.columns():
-            wishes.columns[table.relation, column] = given
+        givens = dict(maker.columns())
+        bases = {name: flattened(need.type)[0].name for name, need in needs[table.relation].columns.items()}
+        for column, placing in placed_jointly(table, givens, bases).items():
+            givens[column] = replace(givens[column], placing=placing)
+        wishes.columns |= {(table.relation, column): given for column, given in givens.items()}
         for columns, fan in maker.fans():
-            wishes.fans[table.relation, columns] = fan
+            wishes.fans[table.relation, columns] = Exactly(fan, optional=True)
         if table.dead_fraction >= 0.01:
             wishes.dead[table.relation] = min(0.9, table.dead_fraction)
     missing = [str(t.relation) for t in before.tables if loadable(t) and profile.table(t.relation) is None]
@@ -65,6 +70,12 @@ def over(wishes: Wishes, others: Wishes) -> Wishes:
         nulls = known.null_fraction if given.null_fraction is None else given.null_fraction
         only_nulls = given == Given(null_fraction=given.null_fraction)
         columns[place] = replace(known if only_nulls else given, null_fraction=nulls)
+        if not only_nulls:  # what would have followed from its values as they were profiled
+            columns |= {
+                (relation, name): replace(follower, placing=Anywhere())
+                for (relation, name), follower in columns.items()
+                if isinstance(follower.placing, Jointly) and (relation, follower.placing.column) == place
+            }
     return replace(
         others,
         columns=columns,
@@ -81,7 +92,7 @@ def over(wishes: Wishes, others: Wishes) -> Wishes:
 @dataclass(slots=True)
 class _Collected:
     columns: dict[tuple[Relation, str], Given] = field(default_factory=dict)
-    fans: dict[tuple[Relation, tuple[str, ...]], ProfiledFan] = field(default_factory=dict)
+    fans: dict[tuple[Relation, tuple[str, ...]], Exactly] = field(default_factory=dict)
     dead: dict[Relation, float] = field(default_factory=dict)
     rows: dict[Relation, int] = field(default_factory=dict)
 

@@ -74,13 +74,14 @@ class RelationFacts:
         return self.code in "rm"
 
 
-# `%(columns)s` says for which relations the columns are read. Names are qualified, because the migration
-# may have set a search_path of its own; oids below 16384 belong to the system.
+# `columns` says for which relations the columns are read, `sized` for which the size, which takes a lock.
+# Names are qualified, because the migration may have set a search_path of its own; oids below 16384 belong
+# to the system.
 FACTS = """
 pg_catalog.json_build_object(
   'oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'code', c.relkind,
   'filenode', pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.int8,
-  'size', CASE WHEN c.relkind IN ('r', 'm', 'i') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
+  'size', CASE WHEN c.relkind IN ('r', 'm', 'i') AND {sized} THEN pg_catalog.pg_relation_size(c.oid) END,
   'rows', greatest(c.reltuples, 0)::pg_catalog.int8,
   'table', i.indrelid::pg_catalog.int8, 'valid', coalesce(i.indisvalid, true),
   'parent', (SELECT inhparent::pg_catalog.int8 FROM pg_catalog.pg_inherits
@@ -98,11 +99,18 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
 """
 
-CATALOG = f"""
-SELECT coalesce(pg_catalog.json_agg({FACTS.format(columns="true")}), '[]')
+_LOCKED = """c.oid IN (SELECT relation FROM pg_catalog.pg_lock_status()
+  WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation' AND granted)"""
+
+_CATALOG = f"""
+SELECT coalesce(pg_catalog.json_agg({FACTS}), '[]')
 {_FROM}
 WHERE c.oid >= 16384 AND n.nspname !~ '^pg_(toast|temp)'
 """
+
+CATALOG = _CATALOG.format(columns="true", sized="true")
+# Within a transaction of the migration, where waiting for anybody's lock would change what that does.
+CATALOG_WITHIN = _CATALOG.format(columns="true", sized=_LOCKED)
 
 
 class Catalog(dict[int, RelationFacts]):
@@ -129,6 +137,17 @@ def facts_of(document: Mapping[str, Any]) -> RelationFacts:
 def catalog_of(text: str) -> Catalog:
     """The catalog out of what the query CATALOG answers."""
     return Catalog({facts.oid: facts for facts in map(facts_of, json.loads(text))})
+
+
+def catalog_within(text: str, known: Mapping[int, RelationFacts]) -> Catalog:
+    """The catalog out of what CATALOG_WITHIN answers; where that says no size, it is the one in `known`."""
+    facts = [
+        {**document, "size": known[document["oid"]].size_bytes}
+        if document["size"] is None and document["oid"] in known
+        else document
+        for document in json.loads(text)
+    ]
+    return Catalog({found.oid: found for found in map(facts_of, facts)})
 
 
 def capture(connection: Connection) -> Catalog:

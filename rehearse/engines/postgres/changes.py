@@ -26,6 +26,20 @@ _TIMES = frozenset({"timestamp", "timestamptz", "date"})
 _NO_CAST = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 _DAY_S = 86_400
 _QUARTER_S = 900
+# The bytes of a text, as the database keeps it.
+_BYTES_OF = sql.SQL("pg_catalog.convert_to({}, pg_catalog.getdatabaseencoding()) = {}")
+# One is the other as base64 or hex, or its UTF-8 read as if it were Latin-1.
+_RECODED = sql.SQL(
+    "pg_catalog.translate({text}, E'\\n', '') IN (SELECT pg_catalog.translate(pg_catalog.encode("
+    "pg_catalog.convert_to({was}, pg_catalog.getdatabaseencoding()), f), E'\\n', '') "
+    "FROM (VALUES ('base64'), ('hex')) AS forms(f)) "
+    "OR pg_catalog.translate({was}, E'\\n', '') IN (SELECT pg_catalog.translate(pg_catalog.encode("
+    "pg_catalog.convert_to({text}, pg_catalog.getdatabaseencoding()), f), E'\\n', '') "
+    "FROM (VALUES ('base64'), ('hex')) AS forms(f)) "
+    "OR CASE WHEN pg_catalog.getdatabaseencoding() = 'UTF8' THEN {text} = "
+    "pg_catalog.convert_from(pg_catalog.convert_to({was}, 'UTF8'), 'LATIN1') OR {was} = "
+    "pg_catalog.convert_from(pg_catalog.convert_to({text}, 'UTF8'), 'LATIN1') END"
+)
 _FARTHEST_S = 26 * 3600  # between two time zones
 
 
@@ -199,7 +213,12 @@ def _telling(
             "pg_catalog.length({text}) < pg_catalog.length({was}) "
             "AND pg_catalog.starts_with({was}, pg_catalog.rtrim({text}))"
         )
-        return [_when(cut.format(text=as_text, was=was), Difference.CUT)]
+        recoded = _RECODED.format(text=as_text, was=was)
+        return [_when(cut.format(text=as_text, was=was), Difference.CUT), _when(recoded, Difference.RECODED)]
+    if old.type in _TEXTS and new.type == "bytea":
+        return [_when(_BYTES_OF.format(was, now), Difference.RECODED)]
+    if old.type == "bytea" and new.type in _TEXTS:
+        return [_when(_BYTES_OF.format(as_text, sql.SQL("{}::bytea").format(was)), Difference.RECODED)]
     if old.type in _NUMBERS and new.type in _NUMBERS:
         near = sql.SQL(
             "pg_catalog.abs({was}::numeric - {now}::numeric) < "

@@ -16,7 +16,7 @@ from psycopg import conninfo as libpq_conninfo
 from rehearse.errors import ServerLostError
 from rehearse.model.target import Target
 
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 30  # a server of ours on a machine that is overloaded may well take ten
 
 # Left out or empty, it would be ~/.pgpass; one that exists and is no plain file, libpq warns of on standard
 # error. This one cannot exist, and that is no matter to it.

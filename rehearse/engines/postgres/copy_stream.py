@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import sql
-from psycopg.abc import Buffer
+from psycopg import pq, sql
+from psycopg.abc import PQGen
+from psycopg.generators import execute, fetch_many
+from psycopg.waiting import Wait
 
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.primary import without_values
@@ -66,22 +68,53 @@ def read_snapshot(target: Target) -> Iterator[Snapshot]:
 
 
 def copy_out(connection: Connection, relation: Relation, columns: Sequence[str]) -> Iterator[bytes]:
-    """The rows of one table, without those of its children, as blocks of COPY's text format."""
+    """The rows of one table, without those of its children, as blocks of COPY's text format.
+
+    The connection is closed if they are not read to their end.
+    """
     command = sql.SQL("COPY {} ({}) TO STDOUT").format(_name(relation), _names(columns))
     try:
-        with connection.cursor().copy(command) as copy:
-            rows: list[Buffer] = []
-            size = 0
-            for row in copy:
-                rows.append(row)
-                size += len(row)
-                if size >= BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
-                    yield b"".join(rows)
-                    rows, size = [], 0
-            if rows:
-                yield b"".join(rows)
+        connection.pgconn.send_query(command.as_bytes(connection))
+        _expect(connection, connection.wait(execute(connection.pgconn)), pq.ExecStatus.COPY_OUT)
+        ended = False
+        while not ended:
+            block, ended = connection.wait(_block(connection.pgconn))
+            if block:
+                yield bytes(block)
+        _expect(connection, connection.wait(fetch_many(connection.pgconn)), pq.ExecStatus.COMMAND_OK)
     except psycopg.Error as error:
         raise refused(error, relation) from None
+    finally:
+        if not connection.closed and connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+            connection.close()
+
+
+def _block(pgconn: pq.abc.PGconn) -> PQGen[tuple[bytearray, bool]]:
+    """The next rows, and whether they were the last.
+
+    libpq is asked here rather than through a cursor, which takes as long for a row as all of masking does;
+    and each row is copied while it is in the processor's cache.
+    """
+    block = bytearray()
+    for _ in range(_BLOCK_ROWS):
+        size, row = pgconn.get_copy_data(1)
+        while size == 0:  # nothing has come yet
+            yield Wait.R
+            pgconn.consume_input()
+            size, row = pgconn.get_copy_data(1)
+        if size < 0:
+            return block, True
+        block += row
+        if len(block) >= BLOCK_BYTES:
+            break
+    return block, False
+
+
+def _expect(connection: Connection, results: list[pq.abc.PGresult], status: pq.ExecStatus) -> None:
+    """The server's refusal as the driver's error."""
+    for result in results:
+        if result.status != status:
+            raise psycopg.errors.error_from_result(result, connection.info.encoding)
 
 
 def copy_in(
@@ -97,6 +130,11 @@ def copy_in(
         raise refused(error, relation) from None
 
 
+def is_raised(error: BaseException | None) -> bool:
+    """Whether a function of the schema's own raised it: its message may say anything, a row's values too."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("P0")
+
+
 def refused(error: psycopg.Error, what: object) -> RehearseError:
     """The server's primary message: its DETAIL and CONTEXT quote rows, and are never shown."""
     if isinstance(error, psycopg.errors.DiskFull):
@@ -105,6 +143,8 @@ def refused(error: psycopg.Error, what: object) -> RehearseError:
         error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown | psycopg.errors.CannotConnectNow
     ):
         return ServerLostError(f"the server went away at {what}")
+    if is_raised(error):
+        return DatasetError(f"{what}: a function of the schema raised an error", "give what it reads a rule")
     message = without_values(error.sqlstate, error.diag.message_primary or type(error).__name__)
     named = error.diag.constraint_name or error.diag.column_name
     if named and named not in message:

@@ -26,7 +26,7 @@ from rehearse.model.relation import Relation
 from rehearse.model.target import Target
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
-_COPY = re.compile(rf"COPY (?:({_NAME})\.)?({_NAME})(?: \((.*)\))? FROM stdin;\r?\n")
+_COPY = re.compile(rf"COPY (?:({_NAME})\.)?({_NAME})(?: \((.*)\))? FROM stdin;\r?\n", re.DOTALL)
 _PART = re.compile(_NAME)
 _ENCODING = re.compile(rb"SET client_encoding = '([^']+)'")
 _END = b"\\.\n"
@@ -113,10 +113,13 @@ class Dump:
                 if not line:
                     return
                 _require_utf8(line, self.path)
-                match = _COPY.fullmatch(line.decode("utf-8", "replace")) if line[:5] == b"COPY " else None
-                if match:
-                    relation, columns = _target_of(match)
-                    yield CopyRows(relation, columns, reader.rows())
+                if line[:5] != b"COPY ":
+                    continue
+                match = _COPY.fullmatch(_text(reader.rest_of_name(line), self.path))
+                if match is None:
+                    raise InputError(f"{self.path}: rows that nobody can tell the table of", "make it again")
+                relation, columns = _target_of(match)
+                yield CopyRows(relation, columns, reader.rows())
 
     def _plain_copies(self) -> Iterator[CopyRows]:
         _, _, places = self._scan()
@@ -134,6 +137,8 @@ class Dump:
             reader = _Reader(file)
             while raw := reader.line():
                 _require_utf8(raw, self.path)
+                if raw[:5] == b"COPY " and raw.count(b'"') % 2 and _complete("".join(unchecked)):
+                    raw = reader.rest_of_name(raw)
                 line = _text(raw, self.path)
                 match = _COPY.fullmatch(line) if line.startswith("COPY ") else None
                 # within a function's body it is but text
@@ -210,12 +215,13 @@ def _require_no_rows(statement: SqlStatement) -> None:
     depth, before = 0, ""
     for token in significant(list(tokens(statement.text))):
         depth += token.nesting
-        if depth == 0 and before == "AS" and token.upper in _QUERIES:
+        if before in {"AS", "AS ("} and token.upper in _QUERIES:
             raise InputError(
                 f"{statement.file}:{statement.line}: CREATE TABLE AS makes rows that nobody masks",
                 "take the rows out",
             )
-        before = token.upper
+        opened = before in {"AS", "AS ("} and token.text == "("
+        before = "AS (" if opened else token.upper if depth == 0 else ""
 
 
 def _complete(text: str) -> bool:
@@ -271,6 +277,12 @@ class _Reader:
                 end = len(self._held) - 1
                 break
         return self._take(end + 1)
+
+    def rest_of_name(self, line: bytes) -> bytes:
+        """`line`, and those after it that a quoted name in it goes on in."""
+        while line.count(b'"') % 2 and (more := self.line()):
+            line += more
+        return line
 
     def rows(self) -> Iterator[bytes]:
         """Blocks of whole rows up to the end of the COPY. InputError if the stream ends before."""

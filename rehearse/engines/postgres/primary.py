@@ -6,11 +6,12 @@ import re
 
 # Class 22 is about data: the message ends in, or begins with, the very value that was refused.
 _DATA = "22"
-_QUOTED = re.compile(r'(encoding "\w+")|"(?:[^"]|"")*"?')
+# quotes within a value are not doubled, so that it ends where the words begin that follow one, or nowhere
+_QUOTED = re.compile(r'(encoding "\w+")|".*"( is (?:out of range|not)\b[^"]*\Z)|".*', re.DOTALL)
 
 
 def without_values(sqlstate: str | None, message: str) -> str:
     """`invalid input syntax for type integer: "a name"` loses the name; others stay as they are."""
     if not (sqlstate or "").startswith(_DATA):
         return message
-    return _QUOTED.sub(lambda match: match[1] or '"..."', message)
+    return _QUOTED.sub(lambda match: match[1] or '"..."' + (match[2] or ""), message)

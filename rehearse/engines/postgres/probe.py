@@ -23,6 +23,7 @@ _CLOCK = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catal
 _BEGAN = "(extract(epoch FROM pg_catalog.statement_timestamp()) * 1000000)::pg_catalog.int8"
 _LSN = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 _LOCK_TIMEOUT = "pg_catalog.current_setting('lock_timeout')"
+_STATEMENT_TIMEOUT = "pg_catalog.current_setting('statement_timeout')"
 
 _DATABASE = "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
 _TEMPORARY = ", ".join(f"pg_catalog.pg_stat_get_db_temp_{what}({_DATABASE})" for what in ("files", "bytes"))
@@ -40,6 +41,7 @@ _DATABASE_BLOCKS = (
 
 SHOW_LOCK_TIMEOUT = "SHOW lock_timeout"  # unlike a SELECT, it takes no snapshot
 
+_FACTS = FACTS.format(columns="h.exclusive", sized="true")
 PROBE = f"""
 WITH clock AS MATERIALIZED (SELECT {_CLOCK} AS us, {_LSN} AS lsn),
 held AS MATERIALIZED (
@@ -50,7 +52,8 @@ held AS MATERIALIZED (
     AND l.relation >= 16384 AND l.database <> 0
   GROUP BY l.relation)
 SELECT pg_catalog.json_build_object('clock', clock.us, 'began', {_BEGAN}, 'lsn', clock.lsn,
-  'lock_timeout', {_LOCK_TIMEOUT}, 'counted', pg_catalog.current_setting('track_counts')::pg_catalog.bool,
+  'lock_timeout', {_LOCK_TIMEOUT}, 'statement_timeout', {_STATEMENT_TIMEOUT},
+  'counted', pg_catalog.current_setting('track_counts')::pg_catalog.bool,
   'workers', pg_catalog.current_setting('max_parallel_workers_per_gather')::pg_catalog.int4,
   'parallel_from', pg_catalog.pg_size_bytes(pg_catalog.current_setting('min_parallel_table_scan_size')),
   'relations', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -58,7 +61,7 @@ SELECT pg_catalog.json_build_object('clock', clock.us, 'began', {_BEGAN}, 'lsn',
       'counters', ARRAY[pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
         pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid), pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
         pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid), pg_catalog.pg_stat_get_xact_numscans(h.oid)],
-      'facts', CASE WHEN c.oid IS NOT NULL THEN {FACTS.format(columns="h.exclusive")} END)), '[]')
+      'facts', CASE WHEN c.oid IS NOT NULL THEN {_FACTS} END)), '[]')
     FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
@@ -121,6 +124,7 @@ class Probe:
     counted: bool = True
     workers: int = 0
     parallel_from_bytes: int = 0
+    statement_timeout_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ class Mark:
     read_bytes: int | None = None
     written_bytes: int | None = None
     own_blocks: bool = False
+    statement_timeout_ms: int = 0
 
     def work_since(self, before: Mark) -> SessionWork:
         """What came on top of `before`; counters that were set back meanwhile count as nothing."""
@@ -162,12 +167,13 @@ def mark_for(server_version: int) -> str:
     own = server_version >= _HAS_BACKEND_WAL
     wal = wal if own else "NULL"
     blocks = _OWN_BLOCKS if own else _DATABASE_BLOCKS
-    return f"SELECT {_CLOCK}, {_LSN}, {_LOCK_TIMEOUT}, {wal}, {_TEMPORARY}, {blocks}"
+    settings = f"{_LOCK_TIMEOUT}, {_STATEMENT_TIMEOUT}"
+    return f"SELECT {_CLOCK}, {_LSN}, {settings}, {wal}, {_TEMPORARY}, {blocks}"
 
 
 def mark_of(row: tuple[str | None, ...]) -> Mark:
     """The one row that a mark's query answers."""
-    clock, lsn, timeout, wal, temp_files, temp_bytes, read, written = row
+    clock, lsn, timeout, limit, wal, temp_files, temp_bytes, read, written = row
     return Mark(
         clock_us=int(clock or 0),
         lsn=int(lsn or 0),
@@ -178,6 +184,7 @@ def mark_of(row: tuple[str | None, ...]) -> Mark:
         read_bytes=int(read) if read else None,
         written_bytes=int(written) if written else None,
         own_blocks=written is not None,
+        statement_timeout_ms=milliseconds(limit or "0"),
     )
 
 
@@ -206,6 +213,7 @@ def probe_of(text: str) -> Probe:
         counted=document["counted"],
         workers=document["workers"],
         parallel_from_bytes=document["parallel_from"],
+        statement_timeout_ms=milliseconds(document["statement_timeout"]),
     )
 
 

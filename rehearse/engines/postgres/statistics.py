@@ -85,7 +85,15 @@ class TableStatistics:
     indexes: tuple[tuple[str, int], ...]
     columns: tuple[ColumnStatistics, ...]
     references: tuple[ReferenceProfile, ...]
-    joint: tuple[JointStatistics, ...]
+    joint: tuple[JointValues, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JointValues:
+    """Extended statistics, and the values of their common combinations; None for NULL."""
+
+    statistics: JointStatistics
+    values: tuple[tuple[str | None, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +253,7 @@ class _Reader:
             for oid, rows in self._rows(REFERENCES).items()
         }
 
-    def _joint(self) -> dict[int, list[JointStatistics]]:
+    def _joint(self) -> dict[int, list[JointValues]]:
         newer = self._connection.info.server_version >= _INHERITED_JOINT
         numbers = {oid: {row[0]: row[1] for row in rows} for oid, rows in self._rows(COLUMNS).items()}
         return {
@@ -296,8 +304,8 @@ def _column(row: tuple[Any, ...], statistics: tuple[Any, ...] | None, *, key: bo
     )
 
 
-def _joint(row: tuple[Any, ...], names: dict[int, str]) -> JointStatistics:
-    name, columns, distinct, dependencies, frequencies = row
+def _joint(row: tuple[Any, ...], names: dict[int, str]) -> JointValues:
+    name, columns, distinct, dependencies, frequencies, values = row
     combinations = [
         (_names(numbers, names), float(count)) for numbers, count in json.loads(distinct or "{}").items()
     ]
@@ -305,13 +313,17 @@ def _joint(row: tuple[Any, ...], names: dict[int, str]) -> JointStatistics:
     for arrow, degree in json.loads(dependencies or "{}").items():
         given, _, to = arrow.partition("=>")
         degrees.append((_names(given, names), "".join(_names(to, names)), float(degree)))
-    return JointStatistics(
+    known = tuple(columns or ())
+    statistics = JointStatistics(
         name,
-        tuple(columns or ()),
+        known,
         tuple((of, count) for of, count in combinations if of),
         tuple((given, to, degree) for given, to, degree in degrees if given and to),
         tuple(frequencies or ()),
     )
+    told = tuple(map(tuple, values or ()))
+    # where an expression is among them there is a value more than there are columns
+    return JointValues(statistics, told if all(len(of) == len(known) for of in told) else ())
 
 
 def _names(numbers: str, names: dict[int, str]) -> tuple[str, ...]:

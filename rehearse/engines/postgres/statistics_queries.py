@@ -92,7 +92,7 @@ SELECT f.conrelid::int8, f.conname, n.nspname, p.relname,
 
 JOINT = """
 SELECT c.oid::int8, s.statistics_name, s.attnames::text[], s.n_distinct::text, s.dependencies::text,
-       s.most_common_freqs::float8[]
+       s.most_common_freqs::float8[], s.most_common_vals
   FROM pg_catalog.pg_stats_ext s
   JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
   JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename

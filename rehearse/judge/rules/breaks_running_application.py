@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rehearse.judge import advice, wording
 from rehearse.judge.compatibility import Clash, clashes, texts, vanished
 from rehearse.judge.facts import Facts
 from rehearse.judge.refusals import CACHED_PLAN, Refusal
 from rehearse.judge.rules.rule import Rule
-from rehearse.judge.untried import defaults_gone, later_connections
+from rehearse.judge.untried import defaults_gone, later_connections, permissions_gone
 from rehearse.model.compatibility import SchemaVersion
-from rehearse.model.migration import Statement, StatementOutcome
+from rehearse.model.locks import LockMode
+from rehearse.model.migration import ColumnChange, Statement, StatementOutcome
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 from rehearse.model.workload import Version
 
@@ -24,6 +25,7 @@ _MEANING = {
     "42P01": "a table it uses is not there",
     "42883": "a function or operator it uses is not there",
     "42804": "a column has another type",
+    "42P10": "its ON CONFLICT finds no unique index to go by",
     "42501": "it is not permitted any more",
     "0A000": "its prepared statements return another type (cached plan must not change result type)",
     "23502": "it leaves a column NULL that must not be",
@@ -34,9 +36,6 @@ _MEANING = {
     "22003": "it writes values that are out of range now",
 }
 _NAME = re.compile(r"""(?:"(?:[^"]|"")*"|\((?:[^()"]|"(?:[^"]|"")*")*\)|[^\s"(])+""")
-_TAKES_RIGHTS = re.compile(
-    r"\bREVOKE\b|\b(?:ENABLE|FORCE)\s+ROW\s+LEVEL\s+SECURITY\b|\b(?:CREATE|ALTER)\s+POLICY\b", re.IGNORECASE
-)
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
@@ -49,7 +48,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
         yield vanished(facts, clash, RULE.id, "the running") if lost else _quiet(facts, clash)
     yield from _unseen(facts)
     yield from _granted(facts)
-    yield from _untried_permissions(facts)
+    yield from permissions_gone(facts, RULE.id)
     yield from defaults_gone(facts, RULE.id)
     yield from later_connections(facts, RULE.id)
 
@@ -137,36 +136,63 @@ def failing_text(facts: Facts, refusal: Refusal) -> str:
 
 def _culprit(facts: Facts, refusal: Refusal) -> Statement | None:
     """The statement that took away or changed what the failing text names; failing that, the last one
-    that changed a schema before the first failure was seen.
+    that changed a schema before the first failure was seen, of a table that the script uses if there is one.
     """
     named = _taker(facts, refusal.kind, [failing_text(facts, refusal)])
     if named is not None:
         return named
-    begun = [
+    # what a transaction changes is seen when all of it is through
+    under_way = {s.transaction for s in facts.statements if s.started_ns <= refusal.first_ns}
+    run = [
         s
         for s in facts.statements
-        if s.started_ns <= refusal.first_ns
-        and s.outcome is not StatementOutcome.NOT_RUN
-        and s.effects is not None
-        and (s.effects.locks or s.effects.columns or s.effects.relations)
+        if s.transaction in under_way and s.outcome is not StatementOutcome.NOT_RUN and s.effects is not None
     ]
-    return begun[-1] if begun else None
+    begun = [s for s in run if s.effects and (s.effects.locks or s.effects.columns or s.effects.relations)]
+    functions = [s for s in run if s.command in ("CREATE FUNCTION", "CREATE PROCEDURE")]
+    used = {
+        relation
+        for footprint in facts.record.footprints
+        if footprint.script == refusal.script
+        for relation, _ in footprint.locks
+    }
+    changed = [s for s in begun if _changes_schema(s)]
+    of_its_own = [s for s in changed if s.effects and any(lock.table in used for lock in s.effects.locks)]
+    return next((found[-1] for found in (of_its_own, changed, begun, functions) if found), None)
+
+
+def _changes_schema(statement: Statement) -> bool:
+    """Whether it holds more than what reading and writing rows takes."""
+    effects = statement.effects
+    return effects is not None and bool(
+        effects.columns
+        or effects.relations
+        or any(
+            lock.mode.strength > LockMode.ROW_EXCLUSIVE.strength and not lock.created_here
+            for lock in effects.locks
+        )
+    )
 
 
 def _taker(facts: Facts, sqlstate: str, failing: Sequence[str]) -> Statement | None:
-    """The statement of the migration that changed a name which one of `failing` uses."""
+    """The statement of the migration that changed a name which one of `failing` uses: what is not there was
+    dropped or renamed; a mismatch of types may be that of any column with another type.
+    """
     if sqlstate not in ("42703", "42P01", "42804", "42883"):
         return None
-    for statement in facts.statements:
-        if any(_mentions(text, name) for name in _changed_names(statement) for text in failing):
-            return statement
+    gone = sqlstate in ("42703", "42P01")
+    for wanted in (("dropped", "renamed"), ("retyped",)) if gone else (("retyped",), ("dropped", "renamed")):
+        for statement in facts.statements:
+            names = _changed_names(statement, wanted)
+            if any(_mentions(text, name) for name in names for text in failing):
+                return statement
     return None
 
 
-def _changed_names(statement: Statement) -> Iterable[str]:
+def _changed_names(statement: Statement, wanted: Collection[str]) -> Iterable[str]:
     if statement.effects:
-        yield from (change.column for change in statement.effects.columns)
-        yield from (change.relation.name for change in statement.effects.relations)
+        yield from (change.column for change in statement.effects.columns if change.what in wanted)
+        yield from (change.relation.name for change in statement.effects.relations if change.what in wanted)
 
 
 def _mentions(text: str, name: str) -> bool:
@@ -176,8 +202,8 @@ def _mentions(text: str, name: str) -> bool:
 def _advice(refusal: Refusal, culprit: Statement | None) -> str:
     if refusal.kind == CACHED_PLAN:
         return (
-            "Name the columns instead of SELECT *, so that a new column changes no result; let the driver "
-            "prepare again on 0A000 (or DISCARD ALL, or reconnect)."
+            "Let the driver prepare again on 0A000 (or DISCARD ALL, or reconnect). In place of SELECT * "
+            "name the columns, so that a new one changes no result; a column of another type always does."
         )
     if refusal.kind.startswith(("23", "22", "44", "P0")):
         return (
@@ -215,26 +241,6 @@ def _named(precaution: str) -> str:
     return match.group() if match else ""
 
 
-def _untried_permissions(facts: Facts) -> Iterable[Finding]:
-    """Rights that are taken away do not concern the traffic, which runs as the owner of everything."""
-    hot = {relation for footprint in facts.record.footprints for relation, _ in footprint.locks}
-    for statement in facts.statements:
-        tables = [str(table) for table in sorted(hot) if _mentions(statement.text, table.name)]
-        if tables and facts.committed(statement) and _TAKES_RIGHTS.search(statement.text):
-            yield Finding(
-                rule=RULE.id,
-                severity=Severity.UNMEASURED,
-                message=(
-                    f"{wording.place(statement)} takes rights on {wording.listed(tables)} away, and the "
-                    "traffic runs as a superuser, whom it does not concern: the application's role was "
-                    "not tried"
-                ),
-                statement=statement.index,
-                subject=tables[0],
-                advice="Try the application's statements under its own role (SET ROLE) on a copy.",
-            )
-
-
 def _unseen(facts: Facts) -> Iterable[Finding]:
     """Columns that went away or were renamed, of which no script speaks: whether the application uses
     them was not put to the test.
@@ -246,6 +252,8 @@ def _unseen(facts: Facts) -> Iterable[Finding]:
             if change.what not in ("dropped", "renamed") or not facts.committed(statement):
                 continue
             if change.table in facts.created or any(_mentions(text, change.column) for text in texts):
+                continue
+            if _is_passing(facts, statement, change):
                 continue
             name = f"{change.table}.{change.column}"
             yield Finding(
@@ -259,6 +267,17 @@ def _unseen(facts: Facts) -> Iterable[Finding]:
                 subject=name,
                 advice=advice.rename_first(name),
             )
+
+
+def _is_passing(facts: Facts, statement: Statement, gone: ColumnChange) -> bool:
+    """Whether the name was only given on the way, or is given to another column in the same transaction."""
+    for other in facts.statements:
+        for change in other.effects.columns if other.effects else ():
+            if change.what != "renamed" or (change.table, change.after) != (gone.table, gone.column):
+                continue
+            if other.index < statement.index or other.transaction == statement.transaction:
+                return True
+    return False
 
 
 RULE = Rule(

@@ -9,7 +9,8 @@ from rehearse.judge.facts import Facts
 from rehearse.judge.integrity import expendable as expendable_data
 from rehearse.judge.integrity import integrity_of, is_kept, writing
 from rehearse.judge.rules.rule import Rule
-from rehearse.judge.swaps import updates_at_stake
+from rehearse.judge.swaps import changed_by, updates_at_stake
+from rehearse.model.locks import LockMode
 from rehearse.model.migration import Statement
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
@@ -32,6 +33,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
                     yield finding
         made_here |= {lock.relation for lock in statement.effects.locks if lock.created_here}
     yield from _rows_lost(facts, said)
+    yield from _left_behind(facts)
     yield from _written_meanwhile(facts)
     yield from updates_at_stake(facts, RULE.id)
 
@@ -120,6 +122,46 @@ def _rows_lost(facts: Facts, said: set[str]) -> Iterable[Finding]:
             ),
             advice=advice.expendable(_plain(subject)),
         )
+
+
+def _left_behind(facts: Facts) -> Iterable[Finding]:
+    """Tables whose name leads to another one, which has not all of their rows. Where the application only
+    adds rows, as to a log, that may be what it is done for.
+    """
+    found = integrity_of(facts)
+    for table in found.tables if found else ():
+        if table.elsewhere == 0 or expendable_data(facts, table.table):
+            continue
+        swapped = next((s for s in facts.statements if _takes_name(s, table.table)), None)
+        where = wording.place(swapped) if swapped else "the migration"
+        yield Finding(
+            rule=RULE.id,
+            severity=RULE.severity if _looked_into(facts, table.table) else Severity.WARNING,
+            message=(
+                f"{where} gives the name {table.table} to another table, in which "
+                f"{wording.count(table.elsewhere, 'row')} of {table.rows_before:,} are missing: "
+                f"{table.after} alone has them, where the application does not look"
+            ),
+            statement=None if swapped is None else swapped.index,
+            subject=str(table.table),
+            observed=Quantity(float(table.elsewhere), Unit.COUNT),
+            limit=Quantity(0.0, Unit.COUNT),
+            advice=(
+                "Fill the new table before it takes the name, with a trigger that writes to both meanwhile. "
+                f"{advice.expendable(_plain(str(table.table)))}"
+            ),
+        )
+
+
+def _looked_into(facts: Facts, table: Relation) -> bool:
+    """Whether the running application reads or changes rows of it that are there."""
+    read = any(
+        relation == table and mode is LockMode.ACCESS_SHARE
+        for footprint in facts.record.footprints
+        if footprint.script not in facts.new_scripts
+        for relation, mode in footprint.locks
+    )
+    return read or bool(changed_by(facts, table))
 
 
 def _columns(statement: Statement, expendable: frozenset[str], made_here: set[Relation]) -> Iterable[Finding]:

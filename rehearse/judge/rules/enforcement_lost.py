@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.untried import given_up, loosening
-from rehearse.model.relation import quote_name
+from rehearse.model.migration import Statement
+from rehearse.model.relation import Relation, quote_name
 from rehearse.model.trials import Loosened, Loosening
 from rehearse.model.verdict import Finding, Severity
 
 _KINDS = (Loosening.KEY_OFF, Loosening.TRIGGER_OFF, Loosening.KEY_DROPPED)
+# triggers of the session fire or not, those that enforce foreign keys among them
+_OFF = re.compile(r"\bsession_replication_role[\"']?\s*(?:=|\bTO\b|,)\s*[\"']?replica\b", re.IGNORECASE)
+_ON = re.compile(
+    r"\bRESET\s+(?:ALL\b|SESSION_REPLICATION_ROLE\b)|\bDISCARD\s+ALL\b"
+    r"|\bsession_replication_role[\"']?\s*(?:=|\bTO\b|,)\s*[\"']?(?:origin|local|default)\b",
+    re.IGNORECASE,
+)
+_LOCAL = re.compile(r"\bSET\s+LOCAL\b", re.IGNORECASE)
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
-    return (_finding(facts, each) for each in given_up(facts, *_KINDS))
+    yield from (_finding(facts, each) for each in given_up(facts, *_KINDS))
+    told: set[Relation] = set()
+    for statement in _unguarded(facts):
+        for table, rows in statement.effects.rows_changed if statement.effects else ():
+            if rows and table not in told | facts.created:
+                told.add(table)
+                yield _unchecked(statement, table, rows)
+
+
+def _unguarded(facts: Facts) -> Iterator[Statement]:
+    """The statements that ran while the session kept triggers from firing."""
+    off: Statement | None = None
+    for statement in facts.statements:
+        if off is not None and _LOCAL.search(off.text) and off.transaction != statement.transaction:
+            off = None
+        off = statement if _OFF.search(statement.text) else off
+        if off is not None and facts.committed(statement):
+            yield statement
+        if _ON.search(statement.text):
+            off = None
+
+
+def _unchecked(statement: Statement, table: Relation, rows: int) -> Finding:
+    return Finding(
+        rule=RULE.id,
+        severity=RULE.severity,
+        message=(
+            f"{wording.place(statement)} changes {wording.count(rows, 'row')} of {table} while "
+            "session_replication_role is replica: no foreign key is checked and no trigger fires, and the "
+            "catalog calls the keys valid all the same"
+        ),
+        statement=statement.index,
+        subject=str(table),
+        advice=(
+            "Leave the role as it is; or look for rows that refer to nothing afterwards: drop foreign keys "
+            f"of {table} and those that refer to it, add them NOT VALID, and VALIDATE them."
+        ),
+    )
 
 
 def _finding(facts: Facts, each: Loosened) -> Finding:

@@ -18,13 +18,18 @@ from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
 def _check(facts: Facts) -> Iterable[Finding]:
     seen: set[tuple[int, ...]] = set()
-    for hold in sorted(facts.holds, key=lambda hold: (hold.transaction, hold.taken_by.index)):
+    for hold in sorted(facts.holds, key=_first_and_strongest):
         long = _long_work(facts, hold)
         key = tuple(cost.statement.index for cost in long)
         if long and key not in seen:  # the same work under several tables' locks is told once
             seen.add(key)
             yield _finding(facts, hold, long)
     yield from find_possible(facts, RULE.id, WorkKind.ROWS)
+
+
+def _first_and_strongest(hold: Hold) -> tuple[int, int, int]:
+    """Of the locks that one statement takes, the one that keeps out the most is told of."""
+    return hold.transaction, hold.taken_by.index, -hold.strongest.mode.strength
 
 
 def _long_work(facts: Facts, hold: Hold) -> tuple[Cost, ...]:
@@ -46,13 +51,15 @@ def _finding(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Finding:
     sizing = _size(facts, hold, long)
     heaviest = max(long, key=lambda cost: cost.busy_ns).statement
     first = hold.taken_by
-    lock = hold.strongest.sql
+    strongest = hold.strongest_at(heaviest)
+    lock = strongest.sql
     if heaviest is first:
         did = "changes rows" if facts.costs[first.index].works else "does work that grows with the tables"
         message = f"{wording.place(first)} takes {lock} and {did} in the same transaction"
     else:
         message = (
-            f"{wording.place(heaviest)} runs while {lock}, held since {wording.place(first)}, is still held"
+            f"{wording.place(heaviest)} runs while {lock}, held since {wording.place(strongest.statement)}, "
+            "is still held"
         )
     return Finding(
         rule=RULE.id,
@@ -63,7 +70,7 @@ def _finding(facts: Facts, hold: Hold, long: Sequence[Cost]) -> Finding:
         observed=sizing.observed,
         limit=sizing.limit,
         evidence=(
-            f"{lock} was held for {wording.seconds(hold.held_s)}, to the end of the transaction",
+            f"{hold.table} was locked for {wording.seconds(hold.held_s)}, to the end of the transaction",
             f"it keeps out {wording.listed(hold.scripts)}",
             *(
                 f"under it: {wording.place(cost.statement)}, {wording.seconds(cost.busy_s)}"

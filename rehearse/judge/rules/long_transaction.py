@@ -204,7 +204,7 @@ def _finding(facts: Facts, table: Relation, statements: Sequence[Statement], row
     known = None if None in projected else sum(p for p in projected if p is not None)
     sizing = size_up(facts, costs, known_s=known)
     share = facts.tables.share(table, rows)
-    size = "" if facts.tables.find(table) is None else f" ({share:.0%} of it)"
+    size = "" if facts.tables.find(table) is None else f" ({min(1.0, share):.0%} of it)"
     return Finding(
         rule=RULE.id,
         severity=severity_of_rows(sizing.severity, rows, known=known is not None),

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.heat import is_concurrent
+from rehearse.judge.projection import Cost, greatest_growth
 from rehearse.judge.rules.rule import Rule
 from rehearse.model.migration import Statement, StatementOutcome
-from rehearse.model.verdict import Finding, Severity
+from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 
 _CAUSES = {
     "55P03": "it could not get its lock within the lock_timeout",
@@ -60,6 +61,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
         yield _finding(facts, failed)
     else:
         yield from _left_open(facts)
+        yield from _cut_short(facts)
 
 
 def _left_open(facts: Facts) -> Iterable[Finding]:
@@ -75,6 +77,55 @@ def _left_open(facts: Facts) -> Iterable[Finding]:
             statement=last.index,
             advice="End the file with COMMIT, or leave BEGIN out.",
         )
+
+
+def _cut_short(facts: Facts) -> Iterable[Finding]:
+    """Statements that had time enough here, and would run into their statement_timeout in production."""
+    for statement in facts.statements:
+        cost = facts.costs.get(statement.index)
+        limit_s = statement.statement_timeout_ms / 1000
+        if limit_s == 0 or cost is None or not (cost.grows or cost.possible) or cost.busy_ns == 0:
+            continue
+        needed_s = _at_production_s(cost)
+        if needed_s is not None and 2 * needed_s <= limit_s:
+            continue
+        yield Finding(
+            rule=RULE.id,
+            severity=Severity.FAILURE if needed_s and needed_s > limit_s else Severity.WARNING,
+            message=(
+                f"{wording.place(statement)} ran under a statement_timeout of {wording.seconds(limit_s)}. It "
+                f"took {wording.seconds(cost.busy_s)} here; {_needed(needed_s, limit_s)}"
+            ),
+            statement=statement.index,
+            observed=None if needed_s is None else Quantity(needed_s, Unit.SECONDS),
+            limit=Quantity(limit_s, Unit.SECONDS),
+            evidence=_left_by(statement),
+            advice=(
+                "SET statement_timeout = 0;  -- before a long statement that is in nobody's way; what is in "
+                "the application's way is split, and waits for its locks under a lock_timeout"
+            ),
+        )
+
+
+def _at_production_s(cost: Cost) -> float | None:
+    """Of one that commits as it goes, too: the server counts its time as that of one statement."""
+    if cost.grows:
+        return cost.projected_s
+    growth = greatest_growth(cost.possible)
+    return None if growth is None else cost.busy_s * growth
+
+
+def _needed(needed_s: float | None, limit_s: float) -> str:
+    if needed_s is None:
+        return "that grows with tables whose production rows are not given: it may be cancelled there"
+    ending = "it would be cancelled" if needed_s > limit_s else "hardly less than it is given"
+    return f"at production size that is about {wording.seconds(needed_s)}: {ending}"
+
+
+def _left_by(statement: Statement) -> tuple[str, ...]:
+    if not is_concurrent(statement) or not statement.command.startswith(("CREATE", "REINDEX")):
+        return ()
+    return ("cancelled midway, it leaves an INVALID index behind",)
 
 
 def _finding(facts: Facts, failed: Statement) -> Finding:

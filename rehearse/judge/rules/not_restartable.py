@@ -53,12 +53,15 @@ def _finding(one: Interruption, run: MigrationRun) -> Finding | None:
     if failed is not None:
         state = f" with {failed.sqlstate}" if failed.sqlstate else ""
         said = wording.excerpt(failed.message or "the server did not say why", 300)
+        known = _known(failed, run)
         return Finding(
             rule=RULE.id,
             severity=RULE.severity,
-            message=f"{broken}, it cannot be run again: {wording.place(failed)} fails{state}: {said}",
-            statement=failed.index,
-            subject=f"again: {failed.sqlstate}",
+            message=(
+                f"{broken}, it cannot be run again: {wording.place(known or failed)} fails{state}: {said}"
+            ),
+            statement=one.statement if known is None else known.index,
+            subject=f"again: {failed.sqlstate or failed.command}",
             evidence=tuple(_left(one)),
             advice=_mend(failed, one),
         )
@@ -77,6 +80,15 @@ def _finding(one: Interruption, run: MigrationRun) -> Finding | None:
     return None
 
 
+def _known(failed: Statement, run: MigrationRun) -> Statement | None:
+    """`failed` as a statement of the first run; None where that had none like it, as a tool that is run again
+    sends other statements before it gets there.
+    """
+    if run.tool is None:
+        return failed
+    return next((s for s in run.statements if s.text == failed.text), None)
+
+
 def _left(one: Interruption) -> Iterable[str]:
     for index in one.remains.invalid_indexes:
         yield f"it left the index {index} INVALID"
@@ -84,10 +96,14 @@ def _left(one: Interruption) -> Iterable[str]:
         yield f"it left the constraint {name} of {table} NOT VALID"
     invalid = {str(index) for index in one.remains.invalid_indexes}
     for each in [each for each in one.left if each.name not in invalid][:_MOST]:
-        yield f"it left {_line(each)}"
+        yield f"it left {each.name} written in part" if each.kind == "data" else f"it left {_line(each)}"
 
 
 def _line(each: SchemaDifference) -> str:
+    if each.kind == "data":
+        return (
+            f"other values in {each.name} than where it is not broken off: rows that were done are done again"
+        )
     if each.kind == "ledger":
         return f"the ledger {each.name}, which says that it was applied"
     if each.before is None:
@@ -103,6 +119,11 @@ def _mend(failed: Statement, one: Interruption) -> str:
         f"DROP INDEX CONCURRENTLY IF EXISTS {index};  -- before it is made, which IF NOT EXISTS would skip"
         for index in one.remains.invalid_indexes
     ]
+    if not lines and one.schema and one.schema[0].kind == "data":
+        return (
+            "Write it so that a row that was done is not done again: into a new column, WHERE it IS NULL; or "
+            "with a mark of how far it came, written in the same transaction."
+        )
     text = " ".join(failed.text.split())
     if not lines and failed.sqlstate in _EXISTS:
         lines = [_if_not_exists(text)]

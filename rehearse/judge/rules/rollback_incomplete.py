@@ -18,6 +18,7 @@ _WORDS = {
     Difference.CUT: "cut off",
     Difference.ROUNDED: "rounded",
     Difference.SHIFTED: "moved in time",
+    Difference.RECODED: "re-encoded",
     Difference.NULLED: "NULL",
     Difference.FILLED: "no longer NULL",
     Difference.CHANGED: "different",

@@ -97,7 +97,8 @@ def _finding(facts: Facts, statement: Statement, table: Relation, rows: int) -> 
     constant_s = max(0.0, held_s - sum(cost.busy_s for cost in growing))
     bounds = summed((cost.bounds_s for cost in growing), constant_s)
     sizing = size_up(facts, growing, constant_s, known_s=None if bounds is None else bounds.point)
-    share = "" if facts.tables.find(table) is None else f" ({facts.tables.share(table, rows):.0%} of it)"
+    part = min(1.0, facts.tables.share(table, rows))  # the traffic may have added some
+    share = "" if facts.tables.find(table) is None else f" ({part:.0%} of it)"
     return Finding(
         rule=RULE.id,
         severity=severity_of_rows(sizing.severity, rows, known=bounds is not None),

@@ -17,6 +17,7 @@ _WORDS = {
     Difference.CUT: "cut off",
     Difference.ROUNDED: "rounded",
     Difference.SHIFTED: "moved by whole quarters of an hour, as another time zone does",
+    Difference.RECODED: "re-encoded (bytes, base64, hex, or another character set)",
     Difference.NULLED: "now NULL",
     Difference.CHANGED: "changed in another way",
 }
