@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rehearse.acts.loading import Base, with_real
+from rehearse.acts.names import find_drawn, unsent
 from rehearse.acts.newcomer import Newcomer, new_scripts
 from rehearse.dataset.fresh import fresh_pool
 from rehearse.engines.postgres.connect import connect
@@ -20,7 +20,6 @@ from rehearse.model.gates import Gate
 from rehearse.model.record import ScriptInfo
 from rehearse.model.relation import Relation
 from rehearse.model.scenario import Scenario, WorkloadSpec
-from rehearse.model.schema import Schema, Table
 from rehearse.model.target import Target
 from rehearse.model.workload import Footprint, Pool, PoolKey, ScriptSource
 from rehearse.workload.commands import flatten, variables_of
@@ -109,8 +108,7 @@ def _check_gates(gates: Iterable[Gate], names: Sequence[str]) -> None:
         for metric in (gate.metric, gate.relative_to):
             script = None if metric is None else dict(metric.selector).get("script")
             if script is not None and script not in names:
-                mend = _near(script, names) or f"there are {', '.join(names)}"
-                raise ScenarioError(f"the gate on {metric} names a script that is not sent", mend)
+                raise ScenarioError(*unsent(str(metric), script, names))
 
 
 def _pools(base: Base, scenario: Scenario, keys: Iterable[PoolKey]) -> Iterable[Pool]:
@@ -123,13 +121,13 @@ def _pools(base: Base, scenario: Scenario, keys: Iterable[PoolKey]) -> Iterable[
                 relation = _generated(base, name, columns)
                 yield fresh_pool(base.plan, relation, columns, _fresh_count(scenario), name)
             else:
-                relation = _table(base.schema, name, columns).relation
+                relation = find_drawn(base.schema, name, columns).relation
                 yield sample_pool(connection, name, relation, columns, _SAMPLED, scenario.seed)
 
 
 def _generated(base: Base, name: str, columns: Sequence[str]) -> Relation:
     """The table, whose rows were generated so that generation can go on with it."""
-    relation = _table(base.schema, name, columns).relation
+    relation = find_drawn(base.schema, name, columns).relation
     if relation not in base.generated:
         raise ScenarioError(
             f"fresh({name}...) needs generated rows, and {name} is loaded from a file",
@@ -147,27 +145,6 @@ def _fresh_count(scenario: Scenario) -> int:
     if scenario.workload.closed_loop:
         return _MOST_FRESH
     return min(_MOST_FRESH, round(scenario.workload.rate * seconds))
-
-
-def _table(schema: Schema, name: str, columns: Sequence[str]) -> Table:
-    table = schema.find(name)
-    if table is None:
-        names = [str(t.relation) for t in schema.tables]
-        raise ScenarioError(
-            f"a script draws from the table {name}, which the schema does not have", _near(name, names)
-        )
-    known = [column.name for column in table.columns]
-    for column in columns:
-        if column not in known:
-            raise ScenarioError(
-                f"a script draws from {name}.{column}, which {name} does not have", _near(column, known)
-            )
-    return table
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else ""
 
 
 def spared(base: Base, cast: Cast, scenario: Scenario) -> Base:
@@ -219,6 +196,6 @@ def sampled_pools(target: Target, scripts: Sequence[Script], seed: int) -> tuple
                 )
             wanted[key.table].append(key.column)
         return tuple(
-            sample_pool(connection, name, _table(schema, name, columns).relation, columns, _SAMPLED, seed)
+            sample_pool(connection, name, find_drawn(schema, name, columns).relation, columns, _SAMPLED, seed)
             for name, columns in wanted.items()
         )

@@ -8,12 +8,12 @@ from rehearse.acts.loading import PREVIEW
 from rehearse.acts.trial import TRIAL, TrialContext
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database, drop_database
-from rehearse.engines.postgres.differences import Described, Objects, describe, differences
+from rehearse.engines.postgres.differences import Objects, describe, differences
 from rehearse.engines.postgres.execute import execute_file
 from rehearse.engines.postgres.introspect import introspect
 from rehearse.engines.postgres.server_facts import create_extensions
 from rehearse.model.drift import Drift, DriftFacts
-from rehearse.model.ledgers import LEDGERS
+from rehearse.model.ledgers import LEDGERS, has_shape_of_a_ledger
 from rehearse.model.migration import SqlFile
 from rehearse.model.record import Trial
 from rehearse.model.relation import Relation
@@ -88,19 +88,34 @@ def compare(history: Target, production: Target, touched: frozenset[Relation]) -
 
 def _described(target: Target) -> Objects:
     with connect(target, "rehearse") as connection:
-        objects = describe(connection)
+        objects = without_ledgers(describe(connection))
+    return {key: described for key, described in objects.items() if key[0] not in _NOT_COMPARED}
+
+
+def without_ledgers(objects: Objects) -> Objects:
+    """`objects` less the tables in which migration tools note what they have applied, and their parts."""
+    columns: dict[str, list[str]] = {}
+    for (kind, name), described in objects.items():
+        if kind == "column" and described.part_of:
+            own = name.removeprefix(f"{described.part_of}.")
+            columns.setdefault(described.part_of, []).append(own.strip('"'))
+    ledgers = {
+        table
+        for table, own in columns.items()
+        if _bare(table) in LEDGERS or has_shape_of_a_ledger(_bare(table), own)
+    }
+    # that the name of a sequence begins like theirs is all that says whose it is
+    numbers = tuple(f"{_bare(table)}_" for table in ledgers)
     return {
-        key: described
-        for key, described in objects.items()
-        if key[0] not in _NOT_COMPARED and not of_a_ledger(key, described)
+        (kind, name): described
+        for (kind, name), described in objects.items()
+        if (described.part_of or name) not in ledgers
+        and not (kind == "sequence" and _bare(name).startswith(numbers))
     }
 
 
-def of_a_ledger(key: tuple[str, str], described: Described) -> bool:
-    """Whether it is the table in which a migration tool notes what it has applied, or a part of it."""
-    whole = described.part_of or key[1]
-    name = whole.rsplit(".", 1)[-1].strip('"')
-    return any(name == ledger or name.startswith(f"{ledger}_") for ledger in LEDGERS)
+def _bare(name: str) -> str:
+    return name.rsplit(".", 1)[-1].strip('"')
 
 
 def _tables(target: Target) -> dict[str, Relation]:

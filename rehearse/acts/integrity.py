@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from rehearse.acts.contents import compare_contents
 from rehearse.acts.ledgers import without
 from rehearse.acts.losses import writes_nothing
 from rehearse.acts.trial import TRIAL, TrialContext, quietly
 from rehearse.engines.postgres.connect import connect
-from rehearse.engines.postgres.loosened import Guards, guards, loosened
+from rehearse.engines.postgres.content import prepare
+from rehearse.engines.postgres.loosened import Guards, guards, loosened, switches_off
 from rehearse.engines.postgres.misfits import Retyping, changed_silently, type_actions
+from rehearse.engines.postgres.orphans import new_orphans
 from rehearse.engines.postgres.remains import remains
 from rehearse.model.migration import MigrationRun
 from rehearse.model.record import Trial
+from rehearse.model.relation import Relation
 from rehearse.model.schema import TableKind
 from rehearse.model.target import Target
-from rehearse.model.trials import IntegrityFacts, Misfit, Remains, TrialKind
+from rehearse.model.trials import IntegrityFacts, Misfit, Orphans, Remains, TrialKind
 
 _ROOTS = (TableKind.TABLE, TableKind.PARTITIONED)
 
@@ -30,12 +33,13 @@ def integrity(context: TrialContext) -> Trial:
     before, guarded = _remains(context.base.target), _guards(context.base.target)
     schema = without(context.base.schema, context.base.ledgers)
     traffic = context.traffic.migration if context.traffic else None
+    orphans = _orphans_of_traffic(context, traffic)
     if traffic is not None and writes_nothing(traffic):
         roots = [table for table in schema.tables if table.kind in _ROOTS]
         there = context.server.target.on(TRIAL)
         left, loose = _new(before, _remains(there)), loosened(guarded, _guards(there))
         note = "no statement wrote to a row or to a file of a table: there was nothing to compare"
-        facts = IntegrityFacts((), len(roots), left, loosened=loose)
+        facts = IntegrityFacts((), len(roots), left, loosened=loose, orphans=orphans)
         return Trial(TrialKind.INTEGRITY, integrity=facts, notes=(note,))
     target = context.copy()
     run = quietly(target, context.scenario.migration.up, context.scenario)
@@ -47,8 +51,29 @@ def integrity(context: TrialContext) -> Trial:
     left = _new(before, _remains(target))
     loose = loosened(guarded, _guards(target))
     misfits = tuple(_misfits(context, run))
-    facts = IntegrityFacts(contents.tables, contents.untouched, left, misfits, loose)
+    compared = {table.table for table in contents.tables}
+    untouched = {table.relation for table in schema.tables if table.kind in _ROOTS} - compared
+    quiet = _orphans(context, target, untouched)
+    told = {(each.table, each.key) for each in quiet}
+    orphans = (*quiet, *(each for each in orphans if (each.table, each.key) not in told))
+    facts = IntegrityFacts(contents.tables, contents.untouched, left, misfits, loose, orphans)
     return Trial(TrialKind.INTEGRITY, migration=run, integrity=facts)
+
+
+def _orphans_of_traffic(context: TrialContext, run: MigrationRun | None) -> tuple[Orphans, ...]:
+    """Where enforcement was off for a while, the application's writes were let through as well."""
+    if run is None or not any(switches_off(statement.text) for statement in run.statements):
+        return ()
+    return _orphans(context, context.server.target.on(TRIAL), frozenset(), meanwhile=True)
+
+
+def _orphans(
+    context: TrialContext, target: Target, untouched: Set[Relation], *, meanwhile: bool = False
+) -> tuple[Orphans, ...]:
+    with connect(context.base.target, "rehearse") as base, connect(target, "rehearse") as copy:
+        prepare(base)
+        prepare(copy)
+        return new_orphans(base, copy, untouched, meanwhile=meanwhile)
 
 
 def _misfits(context: TrialContext, run: MigrationRun) -> Iterator[Misfit]:

@@ -16,7 +16,7 @@ import psycopg
 
 from rehearse.acts.trial import TrialContext, quietly
 from rehearse.engines.postgres.connect import connect
-from rehearse.engines.postgres.content import table_sums
+from rehearse.engines.postgres.content import skip_numbers, table_sums
 from rehearse.engines.postgres.differences import Objects, describe, differences
 from rehearse.engines.postgres.facts import count_rows
 from rehearse.engines.postgres.remains import remains
@@ -208,9 +208,13 @@ class _Rehearsed:
     _chance: list[frozenset[tuple[Relation, str]]] = field(default_factory=list)
 
     def _left_to_chance(self) -> frozenset[tuple[Relation, str]]:
-        """The columns in which something else stands whenever it is run: a time, something random."""
+        """The columns in which something else stands whenever it is run: a time, something random, the number
+        that a sequence has come to.
+        """
         if not self._chance:
             target = self.context.copy()
+            with connect(target, "rehearse") as connection:
+                skip_numbers(connection)
             quietly(target, self.context.scenario.migration.up, self.context.scenario)
             once_more = _State.of(target, [table for table, _ in self.start.rows])
             self._chance.append(once_more.other_data(self.end))

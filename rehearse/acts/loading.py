@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rehearse.acts.keeping import EMPTY, KeptBase, digest
 from rehearse.acts.ledgers import find_ledgers, named_rows
+from rehearse.acts.names import check_names
 from rehearse.acts.newcomer import check_new_application
 from rehearse.dataset.described import apply_schema, described, fill, rows_loaded
 from rehearse.dataset.generators.resolve import wishes_of
@@ -18,7 +18,6 @@ from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database, drop_database
 from rehearse.engines.postgres.facts import table_sizes
 from rehearse.engines.postgres.introspect import introspect
-from rehearse.errors import ScenarioError
 from rehearse.migrate.preview import named_where_untold, touched
 from rehearse.migrate.run import run_migration
 from rehearse.model.migration import MigrationRun
@@ -85,8 +84,7 @@ def build_base(
         excused = apply_schema(target, scenario.database, scenario.dataset)
     with connect(target, "rehearse") as connection:
         schema = introspect(connection)
-        _check_names(scenario.production, schema, "production rows")
-        _check_expendable(scenario.migration.expendable, schema)
+        check_names(scenario, schema)
         # what is kept was all generated
         loaded = {} if kept is not None else dict(rows_loaded(target, schema))
         ledgers = find_ledgers(schema, scenario, loaded)
@@ -176,31 +174,6 @@ def run_preview(server: Target, scenario: Scenario, template: str = BASE) -> Pre
         return Preview(run, touched(run), after)
     finally:
         drop_database(server, PREVIEW)
-
-
-def _check_names(counts: RowCounts, schema: Schema, what: str) -> None:
-    known = [str(table.relation) for table in schema.tables]
-    for name, _rows in counts.tables:
-        if schema.find(name) is None:
-            near = difflib.get_close_matches(name, known, n=1)
-            mend = f"did you mean {near[0]}?" if near else f"the schema has {', '.join(known[:8])}"
-            raise ScenarioError(f"{what} name a table that the schema does not have: {name}", mend)
-
-
-def _check_expendable(names: Iterable[str], schema: Schema) -> None:
-    """What may be lost has to be there: a typo is found now, not by a verdict at the end."""
-    known = [
-        name.replace('"', "")
-        for table in schema.tables
-        for relation in (table.relation.name, f"{table.relation.schema}.{table.relation.name}")
-        for name in (relation, *(f"{relation}.{column.name}" for column in table.columns))
-    ]
-    for name in names:
-        plain = name.replace('"', "").strip()
-        if plain not in known:
-            near = difflib.get_close_matches(plain, known, n=1)
-            mend = f"did you mean {near[0]}?" if near else "write TABLE or TABLE.COLUMN"
-            raise ScenarioError(f"expendable names what the schema does not have: {name}", mend)
 
 
 def table_facts(

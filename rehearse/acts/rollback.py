@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from rehearse.acts.contents import compare_contents
-from rehearse.acts.drift import of_a_ledger
+from rehearse.acts.drift import without_ledgers
 from rehearse.acts.ledgers import without
 from rehearse.acts.losses import count_losses
 from rehearse.acts.moments import Moment
@@ -54,7 +54,7 @@ def _in_quiet(context: TrialContext) -> tuple[RollbackFacts, str | None]:
     base = context.base
     start, back, schema = _described(base.target), _described(target), base.schema
     if up.tool is not None:  # the table that it made for itself is meant to stay, and is its own affair
-        start, back = _without_ledgers(start), _without_ledgers(back)
+        start, back = without_ledgers(start), without_ledgers(back)
         schema = without(schema, base.ledgers)
     return RollbackFacts(
         has_down=True,
@@ -79,10 +79,6 @@ def _migrated(context: TrialContext) -> tuple[Target, MigrationRun]:
 def _described(target: Target) -> Objects:
     with connect(target, "rehearse") as connection:
         return describe(connection)
-
-
-def _without_ledgers(objects: Objects) -> Objects:
-    return {key: described for key, described in objects.items() if not of_a_ledger(key, described)}
 
 
 def _differs(table: TableIntegrity) -> bool:

@@ -40,7 +40,7 @@ def load(
         Path | None, typer.Option(help="SQL that makes the schema; it or --scenario must be given.")
     ] = None,
     scenario: Annotated[
-        Path | None, typer.Option(help="Scenario whose [dataset] is loaded as it is described there.")
+        Path | None, typer.Option(help="Scenario whose data set is loaded, as it is described there.")
     ] = None,
     rows: Annotated[
         list[str] | None, typer.Option(help="Rows to generate: 1M, or orders=2M; repeat.")

@@ -68,7 +68,9 @@ def _plain(entry: Entry) -> dict[str, object]:
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+    from rehearse.model.scales import size
+
+    return size(size_bytes)
 
 
 def _ago(seconds: float) -> str:

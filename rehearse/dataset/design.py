@@ -200,7 +200,7 @@ class Designer:
     def _own(self, column: ColumnNeed) -> Own:
         nth = self._shared.get(f"column {column.name}")
         if isinstance(nth, Nth):
-            return Own(self.allotment.values(column, self.rows, exact=True), nth)
+            return Own(self._numbered(column, nth), nth)
         digit = self._digits.get(f"column {column.name}")
         if digit is not None:
             each = digit.divide * (digit.without[1] if digit.without else 1)
@@ -215,6 +215,17 @@ class Designer:
         if isinstance(values, Lattice) and values.form in TEMPORAL and _BIRTH.search(column.name):
             return Own(values, Ascending(key, max(1, self.rows), values.size))
         return Own(values, Random(key, values.size, skewed=isinstance(values, Choices) and values.size > 2))
+
+    def _numbered(self, column: ColumnNeed, nth: Nth) -> Values:
+        """What tells a parent's children apart: of a small type no more than they need, lest it begin with
+        the least number of all.
+        """
+        most, parents = nth.shared.most, nth.shared.size
+        few = self.allotment.values(column, 2 * most, exact=True)
+        if nth.modulo is not None or few.size < 2 * most:
+            return self.allotment.values(column, self.rows, exact=True)
+        self._limit = min(self._limit, self.rows + (few.size - most) * parents)
+        return few
 
     def _spaced(self, column: ColumnNeed, values: Values, reach: int) -> Values:
         """Instants that are a key lie all over their range, not in its first minutes."""

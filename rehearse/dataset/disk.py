@@ -14,6 +14,7 @@ from rehearse.dataset.recipe import DatasetPlan
 from rehearse.dataset.session import Connection
 from rehearse.errors import EnvironmentFailure
 from rehearse.model.relation import Relation
+from rehearse.model.scales import size
 from rehearse.model.schema import Schema
 from rehearse.model.target import Target
 
@@ -68,10 +69,10 @@ def require_room(
     if needed.total_bytes > free:
         later = f", {copies:g} times tables and indexes again for the trials" if copies else ""
         raise EnvironmentFailure(
-            f"disk: the data set needs about {_size(needed.total_bytes)} "
-            f"(tables {_size(needed.table_bytes)}, "
-            f"indexes {_size(needed.index_bytes + needed.sort_bytes)}, write-ahead log "
-            f"{_size(needed.log_bytes)}{later}), {_size(free)} are free in {directory}",
+            f"disk: the data set needs about {size(needed.total_bytes)} "
+            f"(tables {size(needed.table_bytes)}, "
+            f"indexes {size(needed.index_bytes + needed.sort_bytes)}, write-ahead log "
+            f"{size(needed.log_bytes)}{later}), {size(free)} are free in {directory}",
             "ask for fewer rows, or set TMPDIR to a directory with more"
             if target.disposable
             else "ask for fewer rows",
@@ -112,10 +113,6 @@ def text_width(generator: Generator, relation: Relation) -> int:
     """How many bytes a row of that table has as text, by a few of them."""
     sample = max(1, min(generator.plan.tables[relation].rows, _SAMPLE_ROWS))
     return len(generator.csv(relation, 0, sample)) // sample
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 
 def data_directory(connection: Connection, target: Target) -> Path | None:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from rehearse.dataset.bits import Rows, below, fractions
+from rehearse.dataset.earlier import before_own
 from rehearse.dataset.generators import Anywhere, ColumnGenerator, Fan, Placing
 from rehearse.dataset.generators.computed import Expression
 from rehearse.dataset.generators.placing import joined
@@ -146,8 +147,8 @@ class Fanned:
 
 @dataclass(frozen=True, slots=True)
 class FannedEarlier:
-    """A row of the same table as the fan shares them out, where that comes before this one; else one as far
-    ahead of this row as it is ahead of the end. The first row gets itself.
+    """A row of the same table that comes before this one, so that all together they are as the fan shares
+    them out; as far as that can be, where it has late rows referred to often. The first row gets itself.
     """
 
     key: int
@@ -156,8 +157,9 @@ class FannedEarlier:
 
     def index(self, rows: Rows) -> Rows:
         """The numbers of the rows referred to."""
-        chosen = self.fan.parents(fractions(rows, self.key), self.rows)
         existing = np.minimum(rows, np.uint64(self.rows - 1))
+        places = before_own(self.fan, self.rows, existing, fractions(rows, self.key))
+        chosen = self.fan.parents(places, self.rows)
         return np.where(chosen < existing, chosen, chosen * existing // np.uint64(self.rows))
 
 

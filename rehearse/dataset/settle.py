@@ -12,6 +12,7 @@ from psycopg import sql
 from rehearse.dataset.lattices import INTEGERS
 from rehearse.dataset.session import Connection, Job, name_of, translated
 from rehearse.dataset.suspend import SetAsideIndex
+from rehearse.engines.postgres.orphans import End, Reference, without_parent
 from rehearse.engines.postgres.primary import without_values
 from rehearse.errors import DatasetError
 from rehearse.model.relation import Relation, quote_name
@@ -39,11 +40,6 @@ _AUTOVACUUM = """
      WHERE datname = current_database() AND usesysid IS NULL AND backend_xmin IS NOT NULL
 """
 _PATIENCE_S, _POLL_S = 10.0, 0.05
-# The question that ADD FOREIGN KEY asks of a table that has rows.
-_ORPHANS = """
-    SELECT FROM {only}{child} AS c LEFT JOIN {only_parent}{parent} AS p ON ({pairs})
-     WHERE p.{first} IS NULL AND {present} LIMIT 1
-"""
 
 
 def rebuild_jobs(
@@ -123,24 +119,11 @@ def reference_jobs(schema: Schema, loaded: frozenset[Relation]) -> Iterator[Job]
 
 
 def _reference(table: Table, key: ForeignKey, kinds: dict[Relation, TableKind]) -> Job:
-    def only(relation: Relation) -> sql.SQL:
-        # rows of inheritance children are no parents, those of partitions are
-        return sql.SQL("" if kinds[relation] is TableKind.PARTITIONED else "ONLY ")
+    def end(relation: Relation, columns: tuple[str, ...]) -> End:
+        return End(relation, columns, kinds[relation] is TableKind.PARTITIONED)
 
-    pairs = [
-        sql.SQL("c.{} = p.{}").format(sql.Identifier(mine), sql.Identifier(theirs))
-        for mine, theirs in zip(key.columns, key.parent_columns, strict=True)
-    ]
-    present = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
-    question = sql.SQL(_ORPHANS).format(
-        only=only(table.relation),
-        child=name_of(table.relation),
-        only_parent=only(key.parent),
-        parent=name_of(key.parent),
-        pairs=sql.SQL(" AND ").join(pairs),
-        first=sql.Identifier(key.parent_columns[0]),
-        present=sql.SQL(" AND ").join(present),
-    )
+    asked = Reference(key.name, end(table.relation, key.columns), end(key.parent, key.parent_columns))
+    question = sql.SQL("SELECT") + without_parent(asked) + sql.SQL("LIMIT 1")
 
     def job(connection: Connection) -> None:
         try:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
+from rehearse.judge.sqltext import NAME, bare, one_line
 from rehearse.model.compatibility import NO_ROWS, Misfitting, SchemaVersion
+from rehearse.model.migration import Statement
 from rehearse.model.record import TrialKind
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 from rehearse.model.workload import Version
@@ -19,6 +21,14 @@ _CLASSES = ("02", "0A", "22", "23", "38", "39", "42", "44", "P0")
 _DIVERTS = re.compile(
     r"\b(?:CREATE|ENABLE|FORCE)\b.*?\b(?:RULE|TRIGGER|POLICY|ROW\s+LEVEL\s+SECURITY|VIEW)\b",
     re.IGNORECASE | re.DOTALL,
+)
+# What comes after the row is written, and a function that nothing but such triggers call, divert no row.
+_AFTERWARDS = re.compile(
+    rf"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?TRIGGER\s+{NAME}\s+AFTER\b[^;]*", re.IGNORECASE
+)
+_CALLS = re.compile(rf"\bEXECUTE\s+(?:FUNCTION|PROCEDURE)\s+({NAME})", re.IGNORECASE)
+_TRIGGER_FUNCTION = re.compile(
+    rf"\bCREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\s+({NAME})\s*\(\s*\)\s*RETURNS\s+TRIGGER\b", re.IGNORECASE
 )
 _DETACHES = re.compile(r"\bDETACH\s+PARTITION\b", re.IGNORECASE)
 
@@ -63,6 +73,26 @@ def texts(facts: Facts, script: str, refused: Sequence[Misfitting]) -> Iterator[
             yield found.statements[each.index]
 
 
+def _diverting(facts: Facts) -> list[Statement]:
+    """The statements that made something, or switched it on, that can keep a row from being written."""
+    made = [(s, one_line(s.text)) for s in facts.statements if facts.committed(s)]
+    afterwards = {
+        bare(call)
+        for _, text in made
+        for trigger in _AFTERWARDS.findall(text)
+        for call in _CALLS.findall(trigger)
+    }
+    before = {bare(call) for _, text in made for call in _CALLS.findall(_AFTERWARDS.sub(" ", text))}
+    found = []
+    for statement, text in made:
+        function = _TRIGGER_FUNCTION.search(text)
+        if function is not None and bare(function[1]) in afterwards - before:
+            continue
+        if _DIVERTS.search(_AFTERWARDS.sub(" ", text)):
+            found.append(statement)
+    return found
+
+
 def vanished(facts: Facts, clash: Clash, rule: str, whose: str) -> Finding:
     """Statements that change no row any more, and tell nobody.
 
@@ -70,7 +100,7 @@ def vanished(facts: Facts, clash: Clash, rule: str, whose: str) -> Finding:
     rows that are looked for may be gone or changed by right, which nobody but the author can tell. A
     partition that is detached takes its rows along, which is what it is detached for: a warning.
     """
-    diverting = [s for s in facts.statements if facts.committed(s) and _DIVERTS.search(s.text)]
+    diverting = _diverting(facts)
     culprit = diverting[-1] if diverting else None
     sure = culprit is not None or any(each.lost for each in clash.refused)
     detached = any(facts.committed(s) and _DETACHES.search(s.text) for s in facts.statements)

@@ -264,10 +264,12 @@ def _frozen(stall: Stall, measures: Measures) -> bool:
 
 
 def _counted_apart(gate: Gate, measures: Measures) -> str:
-    apart = sum(refusal.count for refusal in measures.refusals if refusal.recovered)
+    apart = [refusal for refusal in measures.refusals if refusal.recovered or refusal.unseen]
     if not apart or not gate.metric.name.startswith("errors."):
         return ""
-    return f"{wording.count(apart, 'cached-plan error')} (0A000), got over at once, are counted apart"
+    how = "" if any(refusal.unseen for refusal in apart) else ", got over at once,"
+    many = wording.count(sum(refusal.count for refusal in apart), "cached-plan error")
+    return f"{many} (0A000){how} are counted apart"
 
 
 def _why_missing(ref: MetricRef, measures: Measures) -> str:

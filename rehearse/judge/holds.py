@@ -34,6 +34,17 @@ class Taking:
         return f"{self.mode.sql} on {where}"
 
 
+def locks_told(takings: Iterable[Taking]) -> list[str]:
+    """As `Taking.sql`, but the indexes of a table that are locked in one mode are counted."""
+    groups: dict[tuple[Relation, LockMode, bool], list[Taking]] = {}
+    for taking in takings:
+        groups.setdefault((taking.table, taking.mode, taking.index is not None), []).append(taking)
+    return [
+        group[0].sql if len(group) == 1 else f"{mode.sql} on {len(group)} indexes of {table}"
+        for (table, mode, _), group in groups.items()
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """One table of the traffic, locked against it from `start_ns` to the end of the transaction.

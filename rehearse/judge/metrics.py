@@ -149,10 +149,10 @@ class Measures:
         return mine if script is None else mine & traffic.of_script(script)
 
     def _failed(self, traffic: Traffic, mine: Mask) -> int:
-        """Failures, without the cached plans that were got over."""
+        """Failures, without the cached plans that were got over, or of which that is not known."""
         failed = mine & traffic.failed
         total = int(failed.sum())
-        got_over = [refusal.script for refusal in self.refusals if refusal.recovered]
+        got_over = [each.script for each in self.refusals if each.recovered or each.unseen]
         if got_over:
             apart = failed & np.equal(traffic.sqlstate, traffic.sqlstates.index(CACHED_PLAN))
             total -= sum(int((apart & traffic.of_script(script)).sum()) for script in got_over)
@@ -255,9 +255,9 @@ class Measures:
         measured = self._duration()
         if measured is None or not self._effects_known():
             return None
-        growing = [cost for cost in self.costs.values() if cost.grows]
-        constant_s = max(0.0, measured - sum(cost.busy_s for cost in growing))
-        return summed((cost.bounds_s for cost in growing), constant_s)
+        lasting = [cost for cost in self.costs.values() if cost.lasts]
+        constant_s = max(0.0, measured - sum(cost.busy_s for cost in lasting))
+        return summed((cost.lasting_s for cost in lasting), constant_s)
 
     def _wal(self) -> float | None:
         """What the statements wrote; failing that, how far the log went meanwhile, traffic and all."""

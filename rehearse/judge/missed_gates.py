@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from rehearse.judge import victims, wording
+from rehearse.judge.advice import batches
 from rehearse.judge.facts import Facts
 from rehearse.judge.standstill import MEND
 from rehearse.judge.traffic import Span
+from rehearse.judge.victims import DELAYED_NS, behind_migration
 from rehearse.model.verdict import Finding, GateResult, GateStatus, Quantity, Severity, Unit
 from rehearse.model.waits import Stall
 
@@ -19,6 +21,7 @@ LOCK_RULES = frozenset(
     ("rewrite-under-lock", "scan-under-lock", "index-build-blocks-writes", "lock-held-across-statements")
 )
 SLOW_RULES = LOCK_RULES | {"long-transaction", "rows-locked", "unbounded-lock-queue"}
+_ROW_LOCKS = frozenset(("transactionid", "tuple"))  # what waits for a row waits for
 ERROR_RULES = frozenset(("breaks-running-application", "deadlock"))
 
 
@@ -67,7 +70,7 @@ def _failed(facts: Facts, rule: str, gate: GateResult, causes: Sequence[Finding]
         observed=gate.observed,
         limit=gate.limit,
         evidence=tuple(dict.fromkeys(evidence)),
-        advice=_advice(causes, statement),
+        advice=_advice(causes, statement) or (_smaller(facts, stall, statement) if stall else ""),
         gate=gate.gate,
     )
 
@@ -102,6 +105,36 @@ def _advice(causes: Sequence[Finding], statement: int | None) -> str:
     found = [f for f in causes if f.statement == statement and f.advice]
     found.sort(key=lambda finding: finding.severity is not Severity.FAILURE)
     return found[0].advice if found else ""
+
+
+def _smaller(facts: Facts, stall: Stall, index: int | None) -> str:
+    """What to do where somebody waited for rows that the statement had written: change fewer at a time."""
+    span = Span(stall.start_ns, stall.end_ns)
+    statement = next((s for s in facts.statements if s.index == index), None)
+    waits = [w for w in facts.waits if w.lock_type in _ROW_LOCKS and behind_migration(w)]
+    effects = statement.effects if statement else None
+    met = any(span.overlap_ns(wait.first_seen_ns, wait.last_seen_ns + 1) for wait in waits)
+    if statement is None or effects is None or not met:
+        return ""
+    written = [(total.changed, total.table) for total in effects.totals if total.changed]
+    if not written:
+        plain = [(rows, table) for table, rows in effects.rows_changed]
+        table = max(plain, default=(0, None))[1]
+        return "" if table is None else batches(statement, table)
+    rows, table = max(written)
+    times, longest_ns = effects.transactions, effects.longest_transaction_ns
+    each = f" about {rows // times:,}" if times else ""
+    lasted = f", and kept each locked for up to {wording.nanoseconds(longest_ns)}" if longest_ns else ""
+    few = ""
+    if times and longest_ns and longest_ns > DELAYED_NS:
+        few = (
+            f" Some {max(1, round(rows / times * DELAYED_NS / longest_ns)):,} rows take a tenth of a second."
+        )
+    return (
+        f"Change fewer rows in a transaction: {wording.place(statement)} wrote{each} rows of {table} in each"
+        f"{lasted}; COMMIT more often, with a pause in between.{few} What a trigger does for each row counts "
+        "as well: let it have a WHEN that leaves out the rows of the migration, or do its work once for all."
+    )
 
 
 def _script(metric: str) -> str | None:

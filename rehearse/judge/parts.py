@@ -64,6 +64,13 @@ def part_of(facts: Facts, table: Relation, changes: Sequence[tuple[Statement, in
     return None
 
 
+def bound_of(facts: Facts, statement: Statement, table: Relation, rows: int) -> float | None:
+    """How many rows of `table` the statement, which changed `rows`, may change by its text however large the
+    table is; None where it does not say.
+    """
+    return _bound(statement, _key(facts, table), rows)
+
+
 def _together(pieces: Sequence[Part], *, sure: bool) -> Part:
     seconds = [piece.seconds for piece in pieces]
     known = None if None in seconds else sum(each for each in seconds if each is not None)

@@ -102,13 +102,29 @@ class Cost:
         return _at_production(self.grown, self.busy_s, self.growth)
 
     @property
+    def lasting_s(self) -> Bounds | None:
+        """How long it goes on at production size: `bounds_s`, but that of a statement which commits as it
+        goes grows with all that its transactions did, though none of them by itself need grow.
+        """
+        return _at_production(self.grown, self.busy_s, self._growth_of_all)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it goes on the longer the larger the tables are."""
+        return self.grows or bool(self.possible)
+
+    @property
+    def _growth_of_all(self) -> float | None:
+        return self.growth if self.works else greatest_growth(self.possible)
+
+    @property
     def log_bounds(self) -> Bounds | None:
         """Bytes of write-ahead log at production size, None if not known."""
         effects = self.statement.effects
         written = effects.wal_bytes if effects else 0
         if written == 0:
             return Bounds(0.0, 0.0, 0.0)
-        return _at_production(self.log_grown, written, self.growth)
+        return _at_production(self.log_grown, written, self._growth_of_all)
 
     @property
     def main_work(self) -> Work | None:

@@ -24,7 +24,8 @@ class Refusal:
 
     `kind` is the SQLSTATE, or `connection lost` or `unfinished`. `excess` is `count` less what the same
     rate as before, with its chance, would have given. `statement` is the script's statement that failed
-    most often, -1 where none did. `recovered` marks cached-plan errors that the application got over.
+    most often, -1 where none did. `recovered` marks cached-plan errors that the application got over, and
+    `unseen` those of which too few transactions came afterwards to tell.
     """
 
     script: str
@@ -37,6 +38,7 @@ class Refusal:
     first_ns: int
     last_ns: int
     recovered: bool = False
+    unseen: bool = False
 
     @property
     def excess(self) -> float:
@@ -84,8 +86,10 @@ def find_refusals(record: RunRecord, trial: Trial, traffic: Traffic, span: Span)
 
 
 def excess_count(refusals: Iterable[Refusal], script: str | None = None) -> int:
-    """Failures that count: without the share that was there before and the cached plans got over."""
-    counted = [r.excess for r in refusals if not r.recovered and script in (None, r.script)]
+    """Failures that count: without the share that was there before, and the cached plans that were got over
+    or of which that is not known.
+    """
+    counted = [r.excess for r in refusals if not r.recovered and not r.unseen and script in (None, r.script)]
     return math.ceil(sum(counted))
 
 
@@ -119,9 +123,11 @@ def _due_by_script(traffic: Traffic, span: Span) -> Mapping[int, int]:
 
 
 def _with_recovery(refusal: Refusal, record: RunRecord, trial: Trial, traffic: Traffic) -> Refusal:
-    if refusal.kind != CACHED_PLAN or not _got_over(refusal, record, trial, traffic):
+    if refusal.kind != CACHED_PLAN:
         return refusal
-    return replace(refusal, recovered=True)
+    if _got_over(refusal, record, trial, traffic):
+        return replace(refusal, recovered=True)
+    return replace(refusal, unseen=_may_be_first_tries(refusal, record, trial, traffic))
 
 
 def _like_the_others(refusals: Sequence[Refusal], record: RunRecord) -> Iterable[Refusal]:
@@ -132,7 +138,7 @@ def _like_the_others(refusals: Sequence[Refusal], record: RunRecord) -> Iterable
     seen = any(refusal.recovered for refusal in refusals)
     for refusal in refusals:
         once = refusal.kind == CACHED_PLAN and refusal.count <= clients
-        yield replace(refusal, recovered=True) if seen and once else refusal
+        yield replace(refusal, recovered=True, unseen=False) if seen and once else refusal
 
 
 def _got_over(refusal: Refusal, record: RunRecord, trial: Trial, traffic: Traffic) -> bool:
@@ -156,8 +162,27 @@ def _got_over(refusal: Refusal, record: RunRecord, trial: Trial, traffic: Traffi
     return failures < 0.5 * int(due.sum()) and refusal.count <= _most_failures(refusal, record, trial)
 
 
-def _most_failures(refusal: Refusal, record: RunRecord, trial: Trial) -> int:
+def _may_be_first_tries(refusal: Refusal, record: RunRecord, trial: Trial, traffic: Traffic) -> bool:
+    """Whether what failed once the migration was through can have been the first try of each statement on
+    each connection, which nobody is spared: then no connection is known to have failed again.
+    """
+    recovery = trial.phase(Phase.RECOVERY)
+    if recovery is None:
+        return True
+    due = traffic.due & traffic.within(Span(recovery.start_ns, recovery.end_ns))
+    due &= traffic.of_script(refusal.script)
+    failures = int((due & np.equal(traffic.sqlstate, traffic.sqlstates.index(CACHED_PLAN))).sum())
+    return failures <= first_tries(refusal, record)
+
+
+def first_tries(refusal: Refusal, record: RunRecord) -> int:
+    """How often a script can meet a plan that was made before the migration: every statement once on every
+    connection.
+    """
     statements = next((len(s.statements) for s in record.scripts if s.name == refusal.script), 1)
+    return record.scenario.workload.clients * max(1, statements)
+
+
+def _most_failures(refusal: Refusal, record: RunRecord, trial: Trial) -> int:
     changes = len(trial.migration.transactions) if trial.migration else 1
-    clients = record.scenario.workload.clients
-    return _FAILURES_PER_PLAN * clients * max(1, statements) * max(1, changes)
+    return _FAILURES_PER_PLAN * first_tries(refusal, record) * max(1, changes)

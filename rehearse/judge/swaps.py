@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from rehearse.judge import wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.integrity import expendable
+from rehearse.judge.sqltext import one_line
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import Statement
 from rehearse.model.relation import Relation
@@ -29,7 +30,24 @@ _CHANGES = (
     (rf"\bMERGE\s+{_MODIFIERS}{_NAME}.*\bTHEN\s+DELETE\b", {"DELETE"}),
     (rf"\bREPLACE\s+{_MODIFIERS}{_NAME}", {"INSERT", "DELETE"}),
 )
-_EVENTS = r"\b(?:INSERT|UPDATE|DELETE)\b"  # of a trigger, before what it executes
+_HEAD = re.compile(  # of a trigger: what it fires for, and on what condition
+    r"\b(?:BEFORE|AFTER)\s+(?P<events>.+?)\s+ON\s"
+    r"(?:.*?\bWHEN\s*\((?P<condition>.*)\)\s*EXECUTE\s+(?:FUNCTION|PROCEDURE)\b)?",
+    re.IGNORECASE,
+)
+_EVENT = re.compile(r"\b(INSERT|UPDATE|DELETE)\b(?:\s+OF\s+((?:(?!\sOR\s).)+))?", re.IGNORECASE)
+# conditions that leave out no change that the application makes itself
+_ALWAYS = re.compile(
+    r"\s*(?:\(?(?:OLD|NEW)\.\*\)?\s+IS\s+DISTINCT\s+FROM\s+\(?(?:OLD|NEW)\.\*\)?"
+    r"|pg_trigger_depth\(\)\s*(?:=\s*0|<\s*[12]))\s*",
+    re.IGNORECASE,
+)
+_SETS = re.compile(r"\bSET\s.*?(?=\b(?:WHERE|FROM|RETURNING)\b|$)", re.IGNORECASE | re.DOTALL)
+_WRITES = re.compile(  # in the body of a function, where 'UPDATE' alone may be only compared
+    r"\b(?:INSERT\s+INTO|UPDATE\s+[\w\"]|DELETE\s+FROM|MERGE\s+INTO|(?:CALL|EXECUTE|PERFORM|SELECT)\s)",
+    re.IGNORECASE,
+)
+_REPLACES = r"\bREPLACE\s+FUNCTION\s+(?:\"?\w+\"?\s*\.\s*)?\"?{name}\"?\s*\((?P<body>.*)"
 _TRIGGER = re.compile(
     r"\bTRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?[\"`]?(\w+)(?:.*\bEXECUTE\s+(?:FUNCTION|PROCEDURE)\s+([\w.\"]+))?",
     re.IGNORECASE | re.DOTALL,
@@ -107,34 +125,75 @@ def _carried(facts: Facts, table: Relation, copy: Statement, swap: Statement) ->
     """Whether triggers stood on it from before the copy to the swap that may write to both, for whatever
     the scripts do.
     """
-    fired = {
-        event.upper()
+    fired = [
+        event
         for statement in facts.statements
         if statement.index < copy.index
         and statement.command.startswith("CREATE")
         and "TRIGGER" in statement.command
         and _locks(statement, table)
         and not _ended(facts, table, statement, swap)
-        for event in re.findall(_EVENTS, statement.text.partition("EXECUTE")[0], re.IGNORECASE)
-    }
-    return frozenset().union(*changed_by(facts, table).values()) <= fired
+        for event in _events(statement)
+    ]
+    always = {event for event, columns in fired if not columns}
+    columns = {column for _, columns in fired for column in columns}
+    if columns and _all_set(facts, table, columns):
+        always.add("UPDATE")
+    return frozenset().union(*changed_by(facts, table).values()) <= always
+
+
+def _events(trigger: Statement) -> list[tuple[str, frozenset[str]]]:
+    """What it fires for, an UPDATE with the columns it is confined to; nothing where a condition may keep
+    it from firing.
+    """
+    head = _HEAD.search(one_line(trigger.text))
+    if head is None or (head["condition"] and not _ALWAYS.fullmatch(head["condition"])):
+        return []
+    return [
+        (event.upper(), frozenset(name.strip(' "').lower() for name in columns.split(",") if name.strip()))
+        for event, columns in _EVENT.findall(head["events"])
+    ]
+
+
+def _all_set(facts: Facts, table: Relation, columns: Iterable[str]) -> bool:
+    """Whether each UPDATE of the table by the scripts sets one of the columns."""
+    names = "|".join(map(re.escape, columns))
+    one = rf'"?(?:{names})"?'
+    sets = re.compile(
+        rf"(?:\bSET|,)\s*(?:{one}\s*=|\((?:[^()]*,)?\s*{one}\s*(?:,[^()]*)?\)\s*=)", re.IGNORECASE
+    )
+    updates = [
+        re.compile(rule.format(name=re.escape(table.name)), re.IGNORECASE | re.DOTALL)
+        for rule, events in _CHANGES
+        if "UPDATE" in events
+    ]
+    return all(
+        any(sets.search(clause[0]) for clause in _SETS.finditer(text))
+        for script in facts.record.scripts
+        if script.name in changed_by(facts, table)
+        for text in script.statements
+        if any(rule.search(text) for rule in updates)
+    )
 
 
 def _ended(facts: Facts, table: Relation, made: Statement, swap: Statement) -> bool:
-    """Whether the trigger that `made` creates is gone or off before `swap`. In the transaction of the swap
-    the lock that it takes to drop it keeps changes out from then on.
+    """Whether the trigger that `made` creates is gone, off or does nothing more before `swap`. In the
+    transaction of the swap the lock that it takes to drop it keeps changes out from then on.
     """
     match = _TRIGGER.search(made.text)
     names = [name.rpartition(".")[2].strip('"') for name in match.groups() if name] if match else []
     if not names:
         return False
+    emptied = re.compile(_REPLACES.format(name=re.escape(names[-1])), re.IGNORECASE)
     ends = re.compile(_ENDS.format(names="|".join(map(re.escape, names))), re.IGNORECASE | re.DOTALL)
     return any(
         made.index < statement.index < swap.index
         and statement.transaction != swap.transaction
         and facts.committed(statement)
-        and _locks(statement, table)
-        and (ends.search(statement.text) or _ENDS_ALL.search(statement.text))
+        and (
+            (_locks(statement, table) and (ends.search(statement.text) or _ENDS_ALL.search(statement.text)))
+            or ((found := emptied.search(one_line(statement.text))) and not _WRITES.search(found["body"]))
+        )
         for statement in facts.statements
     )
 

@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rehearse.judge import advice, victims, wording
 from rehearse.judge.facts import Facts
-from rehearse.judge.holds import Hold, Taking
+from rehearse.judge.holds import Hold, Taking, locks_told
 from rehearse.judge.projection import Cost, Work, WorkKind
 from rehearse.judge.sizing import size_up
 from rehearse.model.migration import LockEvidence, StatementOutcome
 from rehearse.model.relation import Relation
 from rehearse.model.verdict import Finding
 
+_SOURCE = {
+    LockEvidence.TRANSACTION: "",
+    LockEvidence.SAMPLED: " (seen from another session)",
+    LockEvidence.DOCUMENTED: " (as documented; it could not be read)",
+}
 Describe = Callable[[Sequence[Hold], Sequence[Taking]], str]
 
 
@@ -68,7 +73,7 @@ def _finding(facts: Facts, rule: str, cost: Cost, takings: Sequence[Taking], des
 
 def evidence_of(cost: Cost, takings: Sequence[Taking]) -> tuple[str, ...]:
     """Lock, work and own wait, as facts."""
-    lines = [_lock_line(taking) for taking in takings]
+    lines = _lock_lines(takings)
     lines += [f"it {work.kind.value} {work.table}: {wording.count(work.rows, 'row')}" for work in cost.works]
     if cost.waited_ns:
         lines.append(f"before that it waited for locks for at least {wording.nanoseconds(cost.waited_ns)}")
@@ -77,13 +82,16 @@ def evidence_of(cost: Cost, takings: Sequence[Taking]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _lock_line(taking: Taking) -> str:
-    source = {
-        LockEvidence.TRANSACTION: "",
-        LockEvidence.SAMPLED: " (seen from another session)",
-        LockEvidence.DOCUMENTED: " (as documented; it could not be read)",
-    }[taking.evidence]
-    return f"it took {taking.sql}{source}, which keeps out {wording.listed(taking.scripts)}"
+def _lock_lines(takings: Sequence[Taking]) -> list[str]:
+    """One for each table, and one for all of its indexes that were locked alike."""
+    groups: dict[tuple[LockEvidence, tuple[str, ...]], list[Taking]] = {}
+    for taking in takings:
+        groups.setdefault((taking.evidence, taking.scripts), []).append(taking)
+    return [
+        f"it took {lock}{_SOURCE[evidence]}, which keeps out {wording.listed(scripts)}"
+        for (evidence, scripts), group in groups.items()
+        for lock in locks_told(group)
+    ]
 
 
 def _victims(facts: Facts, takings: Sequence[Taking], holds: Sequence[Hold]) -> tuple[str, ...]:

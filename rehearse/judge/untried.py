@@ -21,25 +21,6 @@ _SETS = re.compile(
     re.IGNORECASE,
 )
 _MOVES = ("tablespace",)  # ALTER DATABASE ... SET TABLESPACE is no setting
-# A policy that is added lets through more rows, unless it is restrictive.
-_TAKES_RIGHTS = re.compile(
-    r"\b(?:REVOKE|OWNER\s+TO|(?:ENABLE|FORCE)\s+ROW\s+LEVEL\s+SECURITY|(?:ALTER|DROP)\s+POLICY"
-    r"|CREATE\s+POLICY\b[^;]*\bAS\s+RESTRICTIVE)\b",
-    re.IGNORECASE,
-)
-# Rights of no table in particular: those of all in a schema or of one role, and a role in another.
-_OF_SCHEMA = re.compile(
-    r"\bREVOKE\s+(?!(?:GRANT\s+OPTION\s+FOR\s+)?CREATE\s+ON\b)[^;]*?\bON\s+"
-    r"(?:ALL\s+(?:TABLES|SEQUENCES)\s+IN\s+)?SCHEMA\s+(?P<schemas>.*?)\s+FROM\b",
-    re.IGNORECASE,
-)
-_OF_ALL = re.compile(
-    r"\b(?:DROP\s+OWNED|REASSIGN\s+OWNED|REVOKE\s+(?:(?!\bON\b)[^;])*?\bFROM)\b", re.IGNORECASE
-)
-_DEFAULTS = re.compile(r"\bALTER\s+DEFAULT\s+PRIVILEGES\b[^;]*", re.IGNORECASE)  # of what is made later
-_TAKES_ROLE = re.compile(
-    r"^\s*SET\s+(?:(?:LOCAL|SESSION)\s+)?(?:ROLE|SESSION\s+AUTHORIZATION)\b", re.IGNORECASE
-)
 
 
 def given_up(facts: Facts, *kinds: Loosening) -> Iterator[Loosened]:
@@ -127,45 +108,3 @@ def _setting(rule: str, name: str, what: str, statement: Statement | None) -> Fi
             "[database] settings."
         ),
     )
-
-
-def permissions_gone(facts: Facts, rule: str) -> Iterable[Finding]:
-    """Rights that are taken away do not concern the traffic, which runs as the owner of everything, but
-    where a script takes a role of its own.
-    """
-    tried = {s.name for s in facts.record.scripts if any(_TAKES_ROLE.search(text) for text in s.statements)}
-    locked = {relation for footprint in facts.record.footprints for relation, _ in footprint.locks}
-    hot = [table for table in sorted(locked) if not tried.issuperset(facts.heat.touched_by(table))]
-    for statement in facts.statements:
-        tables = [str(table) for table in hot if _takes_rights(statement, table)]
-        if tables and facts.committed(statement):
-            yield Finding(
-                rule=rule,
-                severity=Severity.UNMEASURED,
-                message=(
-                    f"{wording.place(statement)} may take rights on {wording.listed(tables)} away, and the "
-                    "traffic runs as a superuser, whom it does not concern: the application's role was "
-                    "not tried"
-                ),
-                statement=statement.index,
-                subject=tables[0],
-                advice=(
-                    "Have the application's role made and granted its rights in the schema file, and begin "
-                    "each script with SET ROLE, so that the traffic has no more rights than the application."
-                ),
-            )
-
-
-def _takes_rights(statement: Statement, table: Relation) -> bool:
-    text = _DEFAULTS.sub("", one_line(statement.text))
-    if _OF_ALL.search(text):
-        return True
-    if any(_named(match["schemas"], table.schema) for match in _OF_SCHEMA.finditer(text)):
-        return True
-    serial = rf"(?<![\w$]){re.escape(table.name)}_\w+_seq(?![\w$])"
-    named = _named(text, table.name) or re.search(serial, text, re.IGNORECASE)
-    return bool(named and _TAKES_RIGHTS.search(text))
-
-
-def _named(text: str, name: str) -> bool:
-    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text, re.IGNORECASE) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rehearse.model import scales
 from rehearse.model.migration import Statement
 
 
@@ -28,12 +29,8 @@ def nanoseconds(value: int) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in decimal units: `127 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB" if value < 1000 else f"{value:,.0f} TB"
+    """Bytes in powers of 1024, as everywhere in a report: `127 MiB`."""
+    return scales.size(value, 3)
 
 
 def count(number: float, noun: str) -> str:

@@ -4,9 +4,10 @@ executes; the functions that it calls, and those that triggers call, in the cata
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 
 from rehearse.engines.postgres.command import command_of, significant
 from rehearse.engines.postgres.lexer import Token, TokenKind, UnterminatedError, dollar_body, tokens
@@ -87,6 +88,9 @@ class Lockers:
         elif command in ("CREATE TRIGGER", "CREATE CONSTRAINT TRIGGER"):
             after = list(dropwhile(lambda token: token.upper != "EXECUTE", seen))
             self._triggers.append((statement.text.lower(), _named(after)))
+        elif command == "DO":
+            for made, inside in _made_inside(seen):
+                self._note(made, inside)
 
     def _source(self, called: frozenset[str], changed: Set[Relation]) -> str:
         """The bodies of all that may be called."""
@@ -101,6 +105,25 @@ class Lockers:
             own |= found
             names = names.union(*map(called_names, found.values()))
         return ";\n".join([self._bodies(frozenset(names), changed), *own.values()])
+
+
+def _made_inside(seen: list[Token]) -> Iterator[tuple[SqlStatement, list[Token]]]:
+    """What the quotes of a block say that it makes, with the tokens of each."""
+    for token in seen:
+        body = dollar_body(token)
+        if _is_plain_string(token):
+            body = token.text[token.text.index("'") + 1 : -1].replace("''", "'")
+        if body is None:
+            continue
+        inside: list[Token] = []
+        with suppress(UnterminatedError):  # some other text
+            inside = significant(list(tokens(body)))
+        for place, first in enumerate(inside):
+            if first.upper == "CREATE":
+                of_it = list(takewhile(lambda each: each.text != ";", inside[place:]))
+                text = body[first.start : of_it[-1].end]
+                yield SqlStatement(text, 0, command_of(of_it)), of_it
+        yield from _made_inside(inside)
 
 
 def _behind(word: str, statement: SqlStatement, seen: list[Token]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping
 from itertools import islice
@@ -37,6 +38,7 @@ from rehearse.migrate.sending import changes_settings
 _PIECE = 1 << 16
 _MOST_BUFFERED = 1 << 20
 _POLL_MS = 500
+_ALONE_S = 10.0  # for what a tool sent before it said goodbye and did not wait for
 _NAME = b"rehearse_probe"
 _READABLE = ("UTF8", "SQL_ASCII")
 _REPEATED = ("INSERT", "UPDATE", "DELETE", "MERGE")  # of which only the sum counts
@@ -80,6 +82,7 @@ class Relayed:
         self._arrived: deque[Message] = deque()
         self._held_back: deque[Message] = deque()
         self._to_client, self._to_server = bytearray(), bytearray()
+        self._alone_until: float | None = None  # on time.monotonic(); the tool is gone
 
     def run(self) -> None:
         """Until one side hangs up, which is what HungUpError says."""
@@ -105,9 +108,14 @@ class Relayed:
     def _pump(self, *, hears: bool) -> None:
         """Waits once: sends what is due, receives what has come; from the tool only if we `hear` it."""
         poll = select.poll()
+        if self._alone_until is not None:
+            self._to_client.clear()
+            if time.monotonic() > self._alone_until:
+                raise HungUpError(by_server=False)
         hears = hears and len(self._to_server) < _MOST_BUFFERED
         wanted = select.POLLIN if hears else 0
-        poll.register(self._client, wanted | (select.POLLOUT if self._to_client else 0))
+        if self._alone_until is None:
+            poll.register(self._client, wanted | (select.POLLOUT if self._to_client else 0))
         wanted = select.POLLIN if len(self._to_client) < _MOST_BUFFERED else 0
         poll.register(self._server, wanted | (select.POLLOUT if self._to_server else 0))
         for fileno, events in poll.poll(_POLL_MS):
@@ -121,22 +129,31 @@ class Relayed:
             except BlockingIOError:
                 continue
             except OSError:
-                raise HungUpError(by_server=by_server) from None
+                self._hung_up(by_server=by_server)
 
     def _receive(self, peer: socket.socket, *, by_server: bool, hears: bool) -> None:
         if not by_server and not hears:
             # not its turn, but it must be seen to be gone
             if not peer.recv(1, socket.MSG_PEEK):
-                raise HungUpError(by_server=False)
+                self._hung_up(by_server=False)
             return
         data = peer.recv(_PIECE)
         if not data:
-            self._deliver()
-            raise HungUpError(by_server=by_server)
+            if by_server:
+                self._deliver()
+            self._hung_up(by_server=by_server)
+            return
         if by_server:
             self._arrived.extend(self._from_server.feed(data))
         else:
             self._listen(data)
+
+    def _hung_up(self, *, by_server: bool) -> None:
+        """A server does all that it was sent before a goodbye, whether or not anybody reads its answers."""
+        if by_server or all(message.kind != b"X" for message in self._held_back):
+            raise HungUpError(by_server=by_server)
+        if self._alone_until is None:
+            self._alone_until = time.monotonic() + _ALONE_S
 
     def _deliver(self) -> None:
         """The server's last words, a reason for hanging up among them, still reach the tool."""

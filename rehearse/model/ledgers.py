@@ -68,8 +68,8 @@ _SHAPES: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 # Tools let their ledger be called otherwise. These are like nothing else, whatever their name.
 _TELLING = ("alembic_version", "flyway_schema_history", "databasechangelog", "databasechangeloglock")
-# where tools write down which migrations have been applied, by name alone
-LEDGERS = (frozenset(_SHAPES) - {"schema_version"}) | {"__EFMigrationsHistory", "SequelizeMeta"}
+# where tools write down which migrations have been applied, by name alone: names that are nothing else's
+LEDGERS = (frozenset(_SHAPES) - {"schema_version", "migration"}) | {"__EFMigrationsHistory", "SequelizeMeta"}
 
 
 def ledgers_among(

@@ -180,10 +180,24 @@ class Loosened:
 
 
 @dataclass(frozen=True, slots=True)
+class Orphans:
+    """Rows of `table` that refer to no row of `parent` by a foreign key that is enforced and validated as far
+    as the catalog knows, and did not before; `rows` None: they could not be counted. `meanwhile`: seen
+    where the traffic met the migration, not where it ran in quiet.
+    """
+
+    table: Relation
+    key: str
+    parent: Relation
+    rows: int | None
+    meanwhile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class IntegrityFacts:
     """The data before and after a migration that ran in quiet. `tables` are those whose content may have
-    changed; the `untouched` others were neither written to nor rewritten. `remains`, `misfits` and `loosened`
-    came by the migration.
+    changed; the `untouched` others were neither written to nor rewritten. `remains`, `misfits`, `loosened`
+    and `orphans` came by the migration.
     """
 
     tables: tuple[TableIntegrity, ...]
@@ -191,6 +205,7 @@ class IntegrityFacts:
     remains: Remains = Remains()
     misfits: tuple[Misfit, ...] = ()
     loosened: tuple[Loosened, ...] = ()
+    orphans: tuple[Orphans, ...] = ()
 
     def table(self, relation: Relation) -> TableIntegrity | None:
         """The table of that name before, if it was compared."""

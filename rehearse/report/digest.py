@@ -5,7 +5,7 @@ the findings in the order a reader wants them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rehearse.model.migration import MigrationRun, Statement, StatementOutcome
 from rehearse.model.record import Phase, RunRecord, Stage, Trial, TrialKind
@@ -16,6 +16,7 @@ from rehearse.report import format as fmt
 _WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO-GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _ROWS_LOCKED = ("long-transaction", "rows-locked")
+_LONGER = 1.05
 _PROVISIONERS = ("embedded", "docker:", "local:")
 
 
@@ -180,17 +181,37 @@ def metric(record: RunRecord, name: str) -> Quantity | None:
 
 
 def key_numbers(record: RunRecord) -> tuple[KeyNumber, ...]:
-    """The six numbers that decide most rehearsals."""
+    """The six numbers that decide most rehearsals: of the trial that is shown; where gates are judged over
+    several, with the mean that they are judged by.
+    """
     if record.judgement is None:
         return ()
-    return (
-        _stall_number(record),
-        _p99_number(record),
-        _simple_number(record, "Errors", "errors.rate", _error_detail(record)),
-        _simple_number(record, "Lock held against traffic", "blocking.held", _queued_detail(record)),
-        _production_number(record),
-        _simple_number(record, "Migration took", "duration", _statement_detail(record)),
+    numbers = (
+        (_stall_number(record), "stall.max"),
+        (_p99_number(record), "latency.p99{phase=migration}"),
+        (_simple_number(record, "Errors", "errors.rate", _error_detail(record)), "errors.rate"),
+        (
+            _simple_number(record, "Lock held against traffic", "blocking.held", _queued_detail(record)),
+            "blocking.held",
+        ),
+        (_production_number(record), "blocking.projected"),
+        (_simple_number(record, "Migration took", "duration", _statement_detail(record)), "duration"),
     )
+    return tuple(_with_mean(record, number, name) for number, name in numbers)
+
+
+def _with_mean(record: RunRecord, number: KeyNumber, name: str) -> KeyNumber:
+    """The number, with that over the trials that were asked for, if it is another."""
+    told = [dict(repeat.metrics).get(name) for repeat in record.repeats if not repeat.noisy]
+    values = [value for value in told if value is not None]
+    one = metric(record, name)
+    if record.scenario.repeat < 2 or len(values) < 2 or one is None:
+        return number
+    mean = fmt.quantity(Quantity(sum(values) / len(values), one.unit))
+    if mean == number.value:
+        return number
+    text = f"in the trial shown; {mean} on average of {len(values)}"
+    return replace(number, detail=f"{text}; {number.detail}" if number.detail else text)
 
 
 def _failed(record: RunRecord, name: str) -> bool:
@@ -205,7 +226,7 @@ def _simple_number(record: RunRecord, label: str, name: str, detail: str) -> Key
 
 def _production_number(record: RunRecord) -> KeyNumber:
     """The longest time that a lock on a table, or on many of its rows, keeps somebody waiting there."""
-    label, name = "At production size", "blocking.projected"
+    label, name = "Blocking at production size", "blocking.projected"
     locked = metric(record, name)
     plain = _simple_number(record, label, name, _production_detail(record))
     rows = max(_rows_locked(record), key=lambda f: f.observed.value if f.observed else 0.0, default=None)
@@ -272,7 +293,11 @@ def _production_detail(record: RunRecord) -> str:
     if not told:
         return "production rows not given"
     largest = max(told, key=lambda t: t.production_rows or 0)
-    return f"{largest.relation} at {fmt.rows(largest.production_rows)}"
+    took, here = metric(record, "duration.projected"), metric(record, "duration")
+    # what is no longer than here is of no work that grows, or of none that could be projected
+    longer = took is not None and here is not None and took.value > _LONGER * here.value
+    whole = f"; the migration takes {fmt.quantity(took)}" if longer else ""
+    return f"{largest.relation} at {fmt.rows(largest.production_rows)}{whole}"
 
 
 def _statement_detail(record: RunRecord) -> str:

@@ -7,40 +7,23 @@ number. What was not measured says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from rehearse.model import scales
+from rehearse.model.scales import Scale, plain, round_to, scaled
 from rehearse.model.verdict import Quantity, Unit
 
 NOT_MEASURED = "not measured"
 
-_Scale = Sequence[tuple[float, str]]
-_SECONDS: _Scale = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_BYTES: _Scale = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
-_COUNTS: _Scale = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SECONDS: Scale = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_COUNTS: Scale = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
-def _round(value: float, digits: int) -> float:
-    """`value` > 0 to `digits` significant digits, but never coarser than to a whole number."""
-    places = digits - 1 - math.floor(math.log10(value))
-    return round(value, max(places, 0))
-
-
-def _plain(value: float) -> str:
-    """A number without exponent and without zeros at its end."""
-    text = f"{value:.12f}".rstrip("0").rstrip(".")
-    return text or "0"
-
-
-def _scaled(value: float, scale: _Scale, digits: int) -> str:
+def _scaled(value: float, scale: Scale, digits: int) -> str:
     """`value` >= 0 in the largest unit in which it is at least 1 after rounding."""
-    if value == 0:
-        return f"0 {scale[0][1] if scale is _SECONDS else scale[-1][1]}".rstrip()
-    for size, unit in scale:
-        rounded = _round(value / size, digits)
-        if rounded >= 1:
-            return f"{_plain(rounded)} {unit}".rstrip()
-    size, unit = scale[-1]
-    return f"{_plain(_round(value / size, digits))} {unit}".rstrip()
+    if value == 0 and scale is _SECONDS:
+        return "0 s"
+    return scaled(value, scale, digits)
 
 
 def _signed(value: float, text: Callable[[float], str]) -> str:
@@ -98,14 +81,14 @@ def rows(value: int | None) -> str:
 
 def size(value: float | None, digits: int = 2) -> str:
     """`1.2 GiB`, `512 B`."""
-    return NOT_MEASURED if value is None else _signed(value, lambda n: _scaled(n, _BYTES, digits))
+    return NOT_MEASURED if value is None else _signed(value, lambda n: scales.size(n, digits))
 
 
 def percent(ratio: float | None, digits: int = 2) -> str:
     """`0.3 %` of 0.003; however small, never `0 %` for what is not zero."""
     if ratio is None:
         return NOT_MEASURED
-    return _signed(ratio, lambda r: f"{_plain(_round(r * 100, digits))} %" if r * 100 > 1e-9 else _tiny(r))
+    return _signed(ratio, lambda r: f"{plain(round_to(r * 100, digits))} %" if r * 100 > 1e-9 else _tiny(r))
 
 
 def _tiny(ratio: float) -> str:

@@ -26,6 +26,7 @@ _SECONDS = {
     "h": Decimal(3600),
 }
 _LARGEST_COUNT = 10**15
+_DAY_S = 86_400
 
 
 class RefusedError(ValueError):
@@ -62,13 +63,18 @@ def _in_range(count: int) -> int:
 
 
 def parse_duration(value: object) -> float:
-    """Seconds, from text with its unit: `6s`, `500ms`, `2m`, `1h`, `-1s`. Raises RefusedError."""
+    """Seconds, from text with its unit: `6s`, `500ms`, `2m`, `1h`, `-1s`. Raises RefusedError, also beyond a
+    day: nobody waits that long for a rehearsal, so that it is a slip.
+    """
     if not isinstance(value, str):
         raise RefusedError(f'must be text with a unit, such as "6s" or "500ms", not {_shown(value)}')
     match = _DURATION.fullmatch(value.strip())
     if match is None:
         raise RefusedError(f'must be a duration such as "6s", "500ms" or "2m", not "{value}"')
-    return float(Decimal(match[1]) * _SECONDS[match[2]])
+    seconds = float(Decimal(match[1]) * _SECONDS[match[2]])
+    if abs(seconds) > _DAY_S:
+        raise RefusedError(f'must be at most a day ("24h"), not "{value}"')
+    return seconds
 
 
 def parse_share(value: object) -> float:

@@ -56,9 +56,9 @@ def test_disk_without_room_is_said_before_anything_is_loaded(
     database: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, _ = planned(connection, 100_000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9 - 10**7, 10**7))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9 - 10 * 2**20, 10 * 2**20))
     with pytest.raises(
-        EnvironmentFailure, match=r"^disk: the data set needs about \d+ MB .*, 10 MB are free"
+        EnvironmentFailure, match=r"^disk: the data set needs about \d+ MiB .*, 10 MiB are free"
     ):
         load(database, plan, on_progress=lambda _: None)
     # enough for the rows, and not for what trials copy

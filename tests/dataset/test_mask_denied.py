@@ -48,9 +48,48 @@ def test_a_draft_covers_every_column(planted: Target) -> None:
     text = draft_rules(schema, plan_masks(schema, Rules("none")))
     plan = plan_masks(schema, parse_rules(tomllib.loads(text.replace('"..."', '"read"')), "draft"))
     # what rows are partitioned by is the one thing to decide on
-    assert {halt.column for halt in plan.halts} <= {"at"}
+    assert [(str(halt.relation), halt.column) for halt in plan.halts] == [("events", "at")]
+    assert '\n# "public.events.at" = { mask = "keep", reason = "..." }  # rows are partitioned by it' in text
     assert '"public.people.email" = "email"' in text
     assert "Featherby" not in text
+
+
+def test_what_rows_are_partitioned_by_is_not_masked_unless_every_value_has_a_partition(
+    database: Target,
+) -> None:
+    with connect(database, "rehearse") as connection:
+        connection.execute("""
+            CREATE TABLE audit (at timestamptz, region text) PARTITION BY RANGE (at);
+            CREATE TABLE audit_1 PARTITION OF audit FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')
+                PARTITION BY LIST (region);
+            CREATE TABLE audit_eu PARTITION OF audit_1 FOR VALUES IN ('eu');
+            CREATE TABLE caught (at date) PARTITION BY RANGE (at);
+            CREATE TABLE caught_1 PARTITION OF caught FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+            CREATE TABLE caught_rest PARTITION OF caught DEFAULT;
+            CREATE TABLE whole (at date) PARTITION BY RANGE (at);
+            CREATE TABLE whole_1 PARTITION OF whole FOR VALUES FROM (MINVALUE) TO ('2021-01-01');
+            CREATE TABLE whole_2 PARTITION OF whole FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
+            CREATE TABLE whole_3 PARTITION OF whole FOR VALUES FROM ('2022-01-01') TO (MAXVALUE);
+            CREATE TABLE holed (at date) PARTITION BY RANGE (at);
+            CREATE TABLE holed_1 PARTITION OF holed FOR VALUES FROM (MINVALUE) TO ('2021-01-01');
+            CREATE TABLE holed_3 PARTITION OF holed FOR VALUES FROM ('2022-01-01') TO (MAXVALUE);
+        """)
+        schema = introspect(connection)
+
+    def masked(columns: dict[str, object]) -> set[str]:
+        plan = plan_masks(schema, parse_rules({"columns": columns}, "rules"))
+        return {f"{halt.relation}.{halt.column}" for halt in plan.halts if halt.open}
+
+    unfit = {"audit.at", "audit.region", "audit_1.region", "holed.at"}
+    # neither what a wildcard suggests nor what a draft would say
+    assert masked({}) - {"audit_1.at"} == masked({"*": "auto"}) - {"audit_1.at"} == unfit
+    for column, mask_ in (("audit.at", "date"), ("audit.region", "text"), ("holed.at", "date")):
+        mend = rf'"public\.{column}" = {{ mask = "keep", reason = "\.\.\." }}'
+        with pytest.raises(InputError, match=rf"{column}: rows are partitioned by it.*{mask_} makes.*{mend}"):
+            masked({column: mask_})
+    fitting: dict[str, object] = {"caught.at": "date", "whole.at": "date"}
+    fitting["audit.at"] = {"mask": "constant", "value": "2020-05-05"}
+    assert "audit.at" not in masked(fitting)
 
 
 def test_what_is_missing_is_asked_for_before_anything_is_written(

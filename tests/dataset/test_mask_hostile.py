@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import xml.etree.ElementTree as Tree
 from pathlib import Path
@@ -25,6 +26,7 @@ from rehearse.dataset.masking.run import Job, LeakError, run_masking
 from rehearse.dataset.masking.sink import DatabaseSink
 from rehearse.dataset.masking.source import DumpSource, LiveSource
 from rehearse.dataset.masking.spellings import spelled_out
+from rehearse.dataset.masking.statements import texts_in
 from rehearse.dataset.masking.subset import by_fraction, by_root, multiplied, read_keys
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.copy_stream import read_snapshot
@@ -84,6 +86,8 @@ def test_unique_values_of_few_forms_never_meet() -> None:
         (masks.names(KEY, Shape(length=14, unique=True), "name"), [f"name {n}" for n in range(3000)]),
         (binaries.addresses(KEY, unique=True), [f"77.1.{n // 256}.{n % 256}" for n in range(10_000)]),
         (binaries.addresses(KEY, unique=True), [f"77.{n // 256}.{n % 256}.0/24" for n in range(3000)]),
+        (binaries.addresses(KEY, unique=True), [f"2a00:{number:x}::/32" for number in range(1 << 14)]),
+        (binaries.addresses(KEY, unique=True), [f"2a00:{n // 64:x}::{n % 64:x}/32" for n in range(1 << 12)]),
         (binaries.addresses(KEY, unique=True), [f"08:00:2b:01:02:{number:02x}" for number in range(256)]),
         (binaries.binary(KEY, unique=True), [f"\\x{number:04x}" for number in range(3000)]),
         (binaries.bits(KEY, unique=True), [f"{number:012b}" for number in range(3000)]),
@@ -92,6 +96,9 @@ def test_unique_values_of_few_forms_never_meet() -> None:
         masked = applied(masker, *values)
         assert len(set(masked)) == len(values)
         assert masked != values
+    # nor a host and a network, as either stays what it is
+    hosts = [f"77.1.{n // 255}.{1 + n % 255}/24" for n in range(5000)]
+    assert not any(".0/24" in text for text in applied(binaries.addresses(KEY, unique=True), *hosts))
     with pytest.raises(UnreadableError, match="tell apart"):
         applied(texts(KEY, Shape(unique=True, length=4)), "城市")
 
@@ -122,6 +129,55 @@ def test_keys_that_are_data_are_told_from_names() -> None:
     assert len(names.data()) == 100
     assert names.common() == {"title", "friends"}
     assert list(Names().read('"description"=>"x", "y"=>NULL', "hstore")) == ["x"]
+
+
+def test_keys_that_are_data_are_masked_and_none_is_lost() -> None:
+    def odd(_path: str, key: str) -> bool:
+        return not structured.plain(key)
+
+    unique = texts(KEY, Shape(unique=True))
+    documents = structured.documents(lambda _path, kind: kind, {"string": TEXT, "number": TEXT}, unique, odd)
+    (masked,) = applied(documents, json.dumps({str(number): "x" for number in range(100)}))
+    assert len(json.loads(masked)) == 100
+    stored = ", ".join(f'"{number}"=>"x"' for number in range(10))
+    (masked,) = applied(structured.stores(TEXT, unique, odd), stored)
+    assert len(set(structured.store_parts(masked)[0])) == 10
+    # a rule may put a name in a number's place; what JSON has no form for halts
+    named = structured.documents(lambda _path, _kind: "name", {"name": masks.constant("M. X.")}, unique, odd)
+    assert applied(named, '{"age": 41}') == ['{"age": "M. X."}']
+    with pytest.raises(UnreadableError, match="308 digits"):
+        applied(documents, '{"a": 1e400}')
+
+
+def test_names_of_documents_take_a_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rehearse.dataset.masking.names._MOST", 50)
+    monkeypatch.setattr("rehearse.dataset.masking.names._MOST_NAMES", 120)
+    names = Names()
+    for number in range(400):
+        list(names.read(json.dumps({f"k{number}-{i}": {f"v{number}": 1} for i in range(3)}), "jsonb"))
+    counts = names._counts
+    assert len(counts) <= 50
+    assert sum(map(len, counts.values())) <= 120
+    assert len(names.data()) >= 50
+
+
+def test_texts_of_the_schema_are_read_over_the_ends_of_lines() -> None:
+    body = """CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS $$
+    --
+    begin -- it's Quillon
+      /* see
+         Featherby
+      */
+      return 'a
+    Wrenfield
+    b' || "Zanzibar Two";
+    end $$"""
+    told = [text.strip() for text in texts_in(body)]
+    for words in ("see", "Featherby", "Wrenfield", "Zanzibar Two"):
+        assert any(words in text for text in told), words
+    assert any("Quillon" in text for text in told)
+    assert not any("RETURNS" in text for text in told)
+    assert list(texts_in("AS $$ # it's $$")) == ["AS $$ # it", "s $$"]  # a quote that never ends
 
 
 def test_other_spellings_of_a_value_are_read() -> None:
@@ -205,13 +261,17 @@ _REFUSED: list[tuple[dict[str, object], dict[str, str], str]] = [
     ({"t.name": {"mask": "key", "domain": "public.t.rate"}}, {}, "their masks do not meet; leave the domain"),
     ({"t.*": "auto"}, {"t.nmae": "public"}, 'the source has no column "t.nmae"'),
     ({"t.name": "hash"}, {}, "t.name is too short for a hash that no other value has"),
+    ({"t.first_name": "auto"}, {}, "t.first_name is too short for a first_name that no other value has"),
     ({"t.rate": "key"}, {}, "which key does not make; keep, null and constant"),
 ]
 
 
 def test_rules_that_would_leave_something_open_are_refused(database: Target) -> None:
     with connect(database, "rehearse") as connection:
-        connection.execute("CREATE TABLE t (name varchar(8) UNIQUE, rate float8 UNIQUE)")
+        connection.execute(
+            "CREATE TABLE t (name varchar(8) UNIQUE, rate float8 UNIQUE, first_name varchar(6));"
+            "CREATE UNIQUE INDEX ON t (lower(first_name))"
+        )
         schema = introspect(connection)
     for columns, allow, message in _REFUSED:
         rules = parse_rules({"columns": columns, "leaks": {"allow": allow}}, "rules")

@@ -105,7 +105,7 @@ def test_the_rarer_types_keep_their_form_and_lose_their_content() -> None:
         (structured.composites([text, number, text]), '("secret ""one""",12.5,)'),
         (markup(text), '<a b="secret">words<c/></a>'),
         (
-            structured.stores(text, lambda _path, key: not structured.plain(key)),
+            structured.stores(text, text, lambda _path, key: not structured.plain(key)),
             '"plain"=>"secret", "other"=>NULL',
         ),
         (structured.lexemes(text), "'secret':1A 'words':2"),

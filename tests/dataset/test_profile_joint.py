@@ -15,11 +15,12 @@ from rehearse.dataset.generators import Jointly
 from rehearse.dataset.generators.placing import shared_out
 from rehearse.dataset.profile.fidelity import Fidelity, fidelity, table_lines
 from rehearse.dataset.profile.take import take_profile
+from rehearse.dataset.profile.together import joint_deviations
 from rehearse.engines.postgres.connect import connect
 from rehearse.engines.postgres.databases import create_database, drop_database
 from rehearse.errors import InputError
 from rehearse.model.migration import SqlFile
-from rehearse.model.profile import JointStatistics, Profile
+from rehearse.model.profile import JointStatistics, Profile, TableProfile
 from rehearse.model.profile_file import parse_profile, profile_text
 from rehearse.model.relation import Relation
 from rehearse.model.scenario import RowCounts
@@ -129,6 +130,15 @@ def test_the_fidelity_table_has_a_line_for_columns_together(twins: Twins) -> Non
             assert said in [f"{c.relation} ({c.column})" for c in result.columns if c.worst > 0.03]
         else:
             assert any("places (zip, kind)" in missing for missing in result.missing)
+
+
+def test_statistics_of_another_kind_are_not_compared() -> None:
+    counted, depends = (
+        TableProfile(Relation("public", "t"), 10, joint=(JointStatistics("s", ("a", "b"), *kinds),))
+        for kinds in ([((("a", "b"), 5.0),)], [(), ((("a",), "b", 0.5),)])
+    )
+    assert list(joint_deviations(counted, counted)) == [("a, b", {"distinct": 0.0})]
+    assert list(joint_deviations(counted, depends)) == [("a, b", None)]
 
 
 def test_a_part_of_the_texts_is_out_of_line_as_in_production(twins: Twins) -> None:

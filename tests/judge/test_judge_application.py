@@ -232,6 +232,31 @@ def test_a_dropped_column_that_no_script_mentions_is_worth_a_warning() -> None:
         ("REVOKE writers FROM app", [Severity.UNMEASURED]),
         ("DROP OWNED BY app", [Severity.UNMEASURED]),
         ("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM app", []),
+        ("ALTER TABLE orders NO FORCE ROW LEVEL SECURITY", []),
+        ("INSERT INTO notes VALUES ('we revoke orders from whoever asks')", []),
+        ("REVOKE CONNECT ON DATABASE shop FROM PUBLIC", [Severity.UNMEASURED]),
+        ("REVOKE CREATE ON DATABASE shop FROM PUBLIC", []),
+        ("ALTER ROLE app WITH NOLOGIN", [Severity.UNMEASURED]),
+        ("ALTER ROLE app CONNECTION LIMIT 5", [Severity.UNMEASURED]),
+        ("ALTER ROLE app CONNECTION LIMIT -1 VALID UNTIL 'infinity'", []),
+        ("ALTER USER app VALID UNTIL '2020-01-01'", [Severity.UNMEASURED]),
+        ("ALTER DATABASE shop ALLOW_CONNECTIONS false", [Severity.UNMEASURED]),
+        ("ALTER ROLE app NOSUPERUSER", [Severity.UNMEASURED]),
+        ("ALTER ROLE app NOBYPASSRLS", [Severity.UNMEASURED]),
+        ("ALTER ROLE app LOGIN SUPERUSER", []),
+        ("CREATE ROLE readers NOLOGIN NOSUPERUSER", []),
+        ("DROP ROLE IF EXISTS app", [Severity.UNMEASURED]),
+        ("DROP USER app", [Severity.UNMEASURED]),
+        ("DROP USER MAPPING FOR app SERVER far", []),
+        ("ALTER GROUP writers DROP USER app", [Severity.UNMEASURED]),
+        ("REVOKE EXECUTE ON FUNCTION price(numeric(10, 2)) FROM PUBLIC", [Severity.UNMEASURED]),
+        ("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC", [Severity.UNMEASURED]),
+        ("ALTER FUNCTION price(int) OWNER TO other", [Severity.UNMEASURED]),
+        ("ALTER SCHEMA public OWNER TO other", [Severity.UNMEASURED]),
+        ("ALTER SCHEMA audit OWNER TO other", []),
+        ("ALTER SEQUENCE orders_id_seq OWNER TO other", [Severity.UNMEASURED]),
+        ("ALTER VIEW public.orders OWNER TO other", [Severity.UNMEASURED]),
+        ("REVOKE USAGE ON TYPE mood FROM PUBLIC", []),  # concerns only what is made of it
     ],
 )
 def test_rights_taken_away_are_not_put_to_the_test(text: str, severities: list[Severity]) -> None:
@@ -239,13 +264,39 @@ def test_rights_taken_away_are_not_put_to_the_test(text: str, severities: list[S
     assert [f.severity for f in found(record(run), quiet(run), "breaks-running-application")] == severities
 
 
-def test_rights_are_tried_by_scripts_that_take_a_role() -> None:
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (
+            "CREATE FUNCTION price(a int) RETURNS int AS $$ SELECT 1 $$",
+            "REVOKE ALL ON FUNCTION price(int) FROM PUBLIC",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION shop.price() RETURNS int AS $$ $$",
+            "ALTER FUNCTION shop.price() OWNER TO app",
+        ),
+        ("CREATE ROLE readers", "ALTER ROLE readers NOLOGIN NOINHERIT"),
+    ],
+)
+def test_rights_on_what_the_migration_made_were_nobodys(made: str, text: str) -> None:
+    run = migration(*(statement(each, effects=Effects(wal_bytes=9)) for each in (made, text)))
+    assert not found(record(run), quiet(run), "breaks-running-application")
+    run = migration(statement(text, effects=Effects(wal_bytes=9)))
+    assert found(record(run), quiet(run), "breaks-running-application")
+
+
+@pytest.mark.parametrize(
+    ("first", "tried"),
+    [("SET LOCAL ROLE app", True), ("SET ROLE NONE", False), ("SET SESSION AUTHORIZATION DEFAULT", False)],
+)
+def test_rights_are_tried_by_scripts_that_take_a_role(first: str, *, tried: bool) -> None:
     run = migration(statement("REVOKE UPDATE ON orders FROM app", effects=Effects(wal_bytes=9)))
-    scripts = tuple(
-        replace(script, statements=("SET LOCAL ROLE app", *script.statements))
-        for script in record(run).scripts
-    )
-    assert not found(replace(record(run), scripts=scripts), quiet(run), "breaks-running-application")
+    scripts = tuple(replace(script, statements=(first, *script.statements)) for script in record(run).scripts)
+    findings = found(replace(record(run), scripts=scripts), quiet(run), "breaks-running-application")
+    assert (findings == []) is tried
+    login = migration(statement("ALTER ROLE app NOLOGIN", effects=Effects(wal_bytes=9)))
+    made = replace(record(login), scripts=scripts)
+    assert found(made, quiet(login), "breaks-running-application"), "no script connects anew"
 
 
 def test_what_generation_saw_to_is_said_to_be_taken_for_granted() -> None:

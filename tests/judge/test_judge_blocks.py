@@ -72,6 +72,14 @@ def test_work_on_a_whole_table_that_may_have_been_under_a_lock_is_unmeasured(
     assert "what commits as it goes" in held.note
 
 
+def test_a_backfill_in_batches_goes_on_as_long_as_the_table_has_rows() -> None:
+    run = migration(block(CHANGED, held_ms=None))  # 0.6 s here
+    known = dict(concluded(run, PRODUCTION).metrics)["duration.projected"]
+    assert known is not None
+    assert known.value == pytest.approx(0.6 * PRODUCTION / ROWS, rel=0.1)
+    assert dict(concluded(run, None).metrics)["duration.projected"] is None
+
+
 def test_without_production_rows_it_is_unmeasured_as_well() -> None:
     judgement = concluded(migration(block(READ)), None)
     assert {finding.severity for finding in found(judgement, "scan-under-lock")} == {Severity.UNMEASURED}

@@ -64,7 +64,7 @@ def test_a_twentieth_of_the_table_is_minutes_in_production() -> None:
 )
 def test_what_is_short_or_few_rows_in_production_may_pass(rows: int, took_s: float, production: int) -> None:
     judgement = concluded(changing(PART, rows, took_s=took_s, scans=True), production=production)
-    assert found(judgement) == []
+    assert all(finding.severity is Severity.WARNING for finding in found(judgement))
     assert judgement.verdict is Verdict.GO
 
 
@@ -113,8 +113,8 @@ def test_a_wide_range_is_as_many_rows_as_it_has_room_for() -> None:
 def test_parts_in_one_transaction_add_up() -> None:
     twice = [replace(changing(PART, 2000, took_s=0.6, scans=True), transaction=7) for _ in range(2)]
     apart = [changing(PART, 2000, took_s=0.6, scans=True) for _ in range(2)]
-    assert found(concluded(*apart, production=3 * ROWS)) == []
-    assert len(found(concluded(*twice, production=3 * ROWS))) == 1
+    assert concluded(*apart, production=3 * ROWS).verdict is Verdict.GO
+    assert concluded(*twice, production=3 * ROWS).verdict is Verdict.NO_GO
 
 
 @pytest.mark.parametrize(

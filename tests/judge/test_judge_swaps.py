@@ -109,6 +109,8 @@ def test_a_table_made_beside_it_is_no_copy() -> None:
     [
         ("INSERT", "UPDATE orders SET status = $1 WHERE id = $2", False),
         ("INSERT OR UPDATE OF status", "UPDATE orders SET status = $1 WHERE id = $2", True),
+        ("UPDATE OF note", "UPDATE orders SET status = $1 WHERE note = $2", False),
+        ('UPDATE OF note, "status" OR INSERT', "UPDATE orders SET (at, status) = (now(), $1)", True),
         ("UPDATE", "DELETE FROM orders WHERE id = $1", False),
         ("UPDATE OR DELETE", "DELETE FROM orders WHERE id = $1", True),
         ("DELETE", "DELETE FROM orders WHERE id = $1", True),
@@ -138,3 +140,39 @@ def test_a_trigger_carries_nothing_over_after_it_is_gone(text: str) -> None:
     assert not told(trigger(), copy(), with_the_swap, swap(1)), "the lock keeps changes out"
     other = statement("DROP TRIGGER other ON orders", lock(ORDERS, AX), transaction=5)
     assert not told(trigger(), copy(), other, swap())
+
+
+@pytest.mark.parametrize(
+    ("condition", "carried"),
+    [
+        ("NEW.status = 'open'", False),
+        ("OLD.* IS DISTINCT FROM NEW.*", True),
+        ("OLD.* IS DISTINCT FROM NEW.* AND NEW.id > 5", False),
+        ("pg_trigger_depth() = 0", True),
+    ],
+)
+def test_a_trigger_with_a_condition_carries_over_only_what_meets_it(condition: str, carried: bool) -> None:
+    text = f"CREATE TRIGGER both AFTER UPDATE ON orders FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION f()"
+    made = statement(text, lock(ORDERS, SRE), transaction=9)
+    assert (told(made, copy(), swap()) == []) is carried
+
+
+def test_what_a_trigger_does_is_not_what_it_fires_for() -> None:
+    text = "CREATE TRIGGER both AFTER INSERT ON orders FOR EACH ROW UPDATE totals SET n = n + 1"
+    assert told(statement(text, lock(ORDERS, SRE), transaction=9), copy(), swap())
+
+
+@pytest.mark.parametrize(
+    ("body", "carried"),
+    [
+        ("RETURN NULL; -- INSERT INTO orders_new", False),
+        ("IF TG_OP = 'UPDATE' THEN RETURN NULL; END IF; RETURN NULL;", False),
+        ("UPDATE orders_new SET status = NEW.status WHERE id = NEW.id; RETURN NULL;", True),
+    ],
+)
+def test_a_trigger_whose_function_is_emptied_carries_nothing_over(body: str, carried: bool) -> None:
+    text = f"CREATE OR REPLACE FUNCTION public.both() RETURNS trigger AS $$ BEGIN {body}\nEND $$"
+    emptied = statement(text, transaction=5)
+    assert (told(trigger(), copy(), emptied, swap()) == []) is carried
+    assert not told(trigger(), copy(), swap(), emptied), "the copy had taken the place by then"
+    assert not told(trigger(), copy(), statement(text.replace("both", "other"), transaction=5), swap())

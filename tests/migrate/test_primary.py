@@ -27,6 +27,11 @@ from rehearse.engines.postgres.primary import without_values
         ),
         ("22P02", 'malformed array literal: "a "" b', 'malformed array literal: "..."'),
         ("22P02", 'malformed array literal: "{"Ann Lee",x}"', 'malformed array literal: "..."'),
+        (
+            "22P02",
+            "ungültige Eingabesyntax für Typ integer: »ann«",
+            'ungültige Eingabesyntax für Typ integer: "..."',
+        ),
         ("42P01", 'relation "people" does not exist', 'relation "people" does not exist'),
         (None, 'no "state"', 'no "state"'),
     ],

@@ -160,6 +160,21 @@ def test_a_function_made_in_the_same_transaction_is_known_by_its_text(body: str,
     assert ((ORDERS, 2000),) in locked(run)
 
 
+@pytest.mark.parametrize("made", ["{}", "EXECUTE format($f$ {} $f$)"], ids=["as it is", "executed"])
+def test_what_a_block_made_in_the_same_transaction_is_known_by_its_text(made: str, migrate: Migrate) -> None:
+    function = (
+        "CREATE FUNCTION lock_all() RETURNS trigger LANGUAGE plpgsql AS "
+        "$g$ BEGIN PERFORM id FROM orders FOR UPDATE; RETURN NULL; END $g$"
+    )
+    trigger = "CREATE TRIGGER t AFTER UPDATE ON customers EXECUTE FUNCTION lock_all()"
+    run = migrate(
+        f"BEGIN; DO $$ BEGIN {made.format(function)}; {made.format(trigger)}; END $$;"
+        "UPDATE customers SET name = 'x' WHERE id = 1; COMMIT;"
+    )
+    changed = next(s.effects for s in run.statements if s.effects and s.command == "UPDATE")
+    assert dict(changed.rows_locked) == {ORDERS: 2000}
+
+
 def test_statements_that_a_block_puts_together_are_read_too(migrate: Migrate) -> None:
     execute = "DO $$ BEGIN EXECUTE format('SELECT id FROM %I FOR UPDATE', 'orders'); END $$;"
     note = "SELECT 'seen FOR UPDATE', count(*) FROM orders WHERE id IN (SELECT id FROM orders FOR KEY SHARE);"

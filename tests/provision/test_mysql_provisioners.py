@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
 import pymysql
 import pytest
 
+from rehearse.acts import holding
 from rehearse.engines.mysql.connect import connect, execute, fetch
 from rehearse.engines.mysql.databases import (
     MARKER_TABLE,
@@ -277,6 +278,17 @@ def test_one_that_is_named_is_taken_and_swept_and_guarded_from_a_second_run(each
             with hasty(), pytest.raises(InputError, match="guard no-sessions"):
                 taken(each, dsn).__enter__()
         assert asked(each.target, "SELECT n FROM precious.kept") == [(1,)]
+
+
+def test_what_is_kept_up_on_a_server_of_our_own_is_marked_as_disposable(
+    each: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "provision", lambda *_given, **_more: nullcontext(each))
+    spec = DatabaseSpec(engine=each.target.engine, provision="docker:any")
+    made = f"SELECT table_comment FROM information_schema.tables WHERE table_schema = '{holding.DATABASE}'"
+    with holding.held(spec, None):
+        assert asked(each.target, f"{made} AND table_name = '{MARKER_TABLE}'") == [(MARKER_COMMENT,)]
+    assert asked(each.target, made) == []
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from rehearse.acts.drift import without_ledgers
 from rehearse.acts.ledgers import find_ledgers
+from rehearse.engines.postgres.differences import Described
 from rehearse.model.migration import SqlFile, ToolSpec
 from rehearse.model.relation import Relation
 from rehearse.model.scenario import (
@@ -99,3 +101,25 @@ def test_a_large_table_or_one_that_others_refer_to_is_none() -> None:
     assert not found(ALEMBIC, scenario=replace(BY_TOOL, production=many))
     dataset = replace(BY_TOOL.dataset, rows=many)
     assert not found(ALEMBIC, scenario=replace(BY_TOOL, dataset=dataset))
+
+
+def test_only_ledgers_and_their_parts_are_passed_over_where_schemas_are_compared() -> None:
+    columns = {
+        "public.migration": "id name app_name ran_on",  # Piccolo's
+        "public.migration_jobs": "id name",
+        "schema_migrations": "version and_more",
+        'public."SequelizeMeta"': "name",
+        "billing.migration": "id state",
+    }
+    objects = {("table", each): Described(None, "") for each in columns}
+    for each, names in columns.items():
+        objects |= {("column", f"{each}.{name}"): Described(each, "text") for name in names.split()}
+    objects["sequence", "public.migration_id_seq"] = Described(None, "")
+    objects["sequence", "public.jobs_id_seq"] = Described(None, "")
+    objects["view", "public.migrations_of_late"] = Described(None, "")
+    assert {name for kind, name in without_ledgers(objects) if kind != "column"} == {
+        "public.migration_jobs",
+        "billing.migration",
+        "public.jobs_id_seq",
+        "public.migrations_of_late",
+    }

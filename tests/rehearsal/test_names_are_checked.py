@@ -14,15 +14,18 @@ from tests.rehearsal.conftest import LIBRARY, command
     ("flags", "message"),
     [
         (("--gate", "stall.max{script=red_loans} <= 1s"), "script that is not sent"),
-        (("--expendable", "loans.nte"), "does not have: loans.nte; did you mean loans.note?"),
+        (
+            ("--expendable", "loans.nte", "--rows", "loan=9", "--gate", "stall.max{script=read_lons} <= 1s"),
+            "3 names are not in the schema: (1) rows for loan: there is no such table; did you mean loans?;",
+        ),
         (("--disposable", "scratch"), "is for an existing server"),
     ],
 )
-def test_a_name_that_is_not_there_ends_the_run(flags: tuple[str, str], message: str, tmp_path: Path) -> None:
+def test_a_name_that_is_not_there_ends_the_run(flags: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "up.sql").write_text("ALTER TABLE loans ADD COLUMN renewals int;")
     schema = LIBRARY / "schema.sql"
-    words = ("run", "--schema", schema, "--migration", "up.sql", "--rows", "50", "--json", *flags)
-    done = command(*words, cwd=tmp_path)
+    words: list[str | Path] = ["run", "--schema", schema, "--migration", "up.sql", "--rows", "50", "--json"]
+    done = command(*words, *flags, cwd=tmp_path)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr.splitlines()[-1]

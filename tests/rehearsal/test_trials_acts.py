@@ -26,6 +26,7 @@ SCHEMA = """
 CREATE TABLE orders (id bigint PRIMARY KEY, note text NOT NULL, amount numeric(10,2) NOT NULL, status text);
 CREATE INDEX orders_note ON orders (note);
 CREATE TABLE schema_migrations (version text PRIMARY KEY);
+CREATE TABLE kinds (id bigserial PRIMARY KEY, name text);
 -- what is built with it takes two seconds, however fast the machine is
 CREATE FUNCTION slowly(id bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -137,6 +138,21 @@ def test_a_backfill_of_a_new_column_changes_nothing(rehearsing: Rehearsing) -> N
     assert facts.loosened == (Loosened(Loosening.SETTING, "work_mem"),)
     assert [f.rule for f in made.findings] == ["constraint-not-validated"]
     assert made.severity("constraint-not-validated") is Severity.NOTE
+
+
+def test_rows_written_while_foreign_keys_are_off_are_counted_where_they_refer_to_nothing(
+    rehearsing: Rehearsing,
+) -> None:
+    made = rehearsing.make(
+        TrialKind.INTEGRITY,
+        "CREATE TABLE kids (id bigint CONSTRAINT kin REFERENCES orders);"
+        "SET session_replication_role = replica; INSERT INTO kids VALUES (-1), (-2), (NULL);"
+        "RESET session_replication_role;",
+    )
+    facts = made.trial.integrity
+    assert facts is not None
+    assert [(each.key, each.rows) for each in facts.orphans] == [("kin", 2)]
+    assert made.severity("enforcement-lost") is Severity.FAILURE
 
 
 def test_rows_that_are_deleted_are_lost(rehearsing: Rehearsing) -> None:
@@ -256,7 +272,8 @@ def test_rows_that_a_second_run_does_once_more_are_seen_by_their_values(rehearsi
     made = rehearsing.make(
         TrialKind.INTERRUPTION,
         "DO $$ BEGIN UPDATE orders SET amount = amount + 1, status = clock_timestamp()::text WHERE id < 1000;"
-        " COMMIT; PERFORM pg_sleep(1); END $$",
+        " COMMIT; INSERT INTO kinds (name) VALUES ('of late');"
+        " UPDATE orders SET note = (SELECT max(id) FROM kinds) WHERE id < 1000; PERFORM pg_sleep(1); END $$",
         interruptions=1,
     )
     finding = made.finding("not-restartable")
@@ -264,3 +281,5 @@ def test_rows_that_a_second_run_does_once_more_are_seen_by_their_values(rehearsi
     assert finding.subject == "data orders.amount"
     assert "done again" in finding.evidence[0]
     assert not any("status" in line for line in finding.evidence)  # another time each time it is run
+    # the run that was broken off took a number from the sequence, and the next run another one
+    assert not any("orders.note" in line for line in finding.evidence)

@@ -103,7 +103,7 @@ def naive_index() -> tuple[RunRecord, SampleColumns]:
         ),
         metrics(
             stall_max=2.9, stall_total=2.9, duration=2.9, blocking_held=2.9, blocking_max=2.86,
-            blocking_projected=435.0, **{"latency.p99{phase=migration}": 2.81},
+            blocking_projected=435.0, duration_projected=435.0, **{"latency.p99{phase=migration}": 2.81},
         ),
         (Stall("place_order", at(0.0), at(2.9), 348, 0),),
     )  # fmt: skip
@@ -190,7 +190,7 @@ def failed_migration() -> tuple[RunRecord, SampleColumns]:
             gate("errors.rate <= 0.1%", GateStatus.FAILED, ratio(0.068), ratio(0.001)),
         ),
         metrics(stall_max=4.5, stall_total=4.5, duration=4.5, blocking_held=3.0, blocking_queued=1.47,
-                blocking_projected=450.0, errors_rate=0.068, errors_count=412.0,
+                blocking_projected=450.0, duration_projected=450.0, errors_rate=0.068, errors_count=412.0,
                 **{"latency.p99{phase=migration}": 4.4}),
         (Stall("read_order", at(0.0), at(4.5), 1260, 0), Stall("place_order", at(0.01), at(4.49), 540, 0)),
     )  # fmt: skip

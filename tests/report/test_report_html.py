@@ -111,7 +111,7 @@ def test_the_naive_index_is_told_in_full() -> None:
     for words in (
         "CREATE INDEX builds over orders while its SHARE lock keeps every write out (and 1 more reason).",
         "Longest stall 2.9 s place_order, 348 due",
-        "At production size 7 min 15 s orders at 300 M rows",
+        "Blocking at production size 7 min 15 s orders at 300 M rows",
         "CREATE INDEX CONCURRENTLY orders_customer_id_idx ON orders (customer_id);",
         "SHARE on orders",
         "built orders_customer_id_idx on orders: 2 M rows, 43 MiB",

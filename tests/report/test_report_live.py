@@ -46,6 +46,13 @@ def test_without_a_terminal_one_line_a_stage() -> None:
     assert lines == ["provision   starting postgres", "load        orders", "baseline    8 s", "migration"]
 
 
+def test_a_step_of_a_stage_has_a_line_of_its_own() -> None:
+    steps = [LiveStatus(Stage.TRIALS, kind, step=True) for kind in ("integrity", "scale")]
+    within = LiveStatus(Stage.TRIALS, "scale, at a quarter of the rows")
+    lines = shown([*steps, within], terminal=False).splitlines()
+    assert lines == ["trials      integrity", "trials      scale"]
+
+
 def test_on_a_terminal_what_is_done_stays() -> None:
     text = shown(RUN, terminal=True)
     assert "\x1b[" in text

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from rehearse.model.record import RunRecord
-from rehearse.model.verdict import Finding, Severity, Verdict
-from rehearse.report.digest import KeyNumber, key_numbers
+from rehearse.model.compatibility import CachedPlans, CompatibilityFacts
+from rehearse.model.record import RunRecord, Trial, TrialKind
+from rehearse.model.repeats import Repeat
+from rehearse.model.verdict import Finding, Quantity, Severity, Verdict
+from rehearse.report.digest import KeyNumber, key_numbers, metric
+from rehearse.report.format import quantity
 from rehearse.report.html import render_html
 from rehearse.report.markdown import render_markdown
 from rehearse.report.terminal import print_report
@@ -36,7 +39,7 @@ def locking(severity: Severity = Severity.FAILURE, *, given: bool = True) -> Run
 
 
 def tile(record: RunRecord) -> KeyNumber:
-    return next(number for number in key_numbers(record) if number.label == "At production size")
+    return next(number for number in key_numbers(record) if number.label == "Blocking at production size")
 
 
 def test_the_tile_has_the_longest_time_and_its_name() -> None:
@@ -64,3 +67,37 @@ def test_without_production_rows_nothing_is_claimed() -> None:
 
 def test_a_note_leaves_the_tile_alone() -> None:
     assert tile(locking(Severity.NOTE)).value == tile(records.instant_alter()[0]).value
+
+
+def test_the_whole_migrations_time_stands_beside_what_is_blocked() -> None:
+    made = records.instant_alter()[0]
+    assert made.judgement is not None
+    known = {**dict(made.judgement.metrics), "duration.projected": seconds(2025.0)}
+    judged = replace(made, judgement=replace(made.judgement, metrics=tuple(known.items())))
+    assert tile(judged).detail.endswith("; the migration takes 33 min 45 s")
+
+
+def test_numbers_of_one_trial_say_so_and_what_several_have() -> None:
+    made = records.instant_alter()[0]
+    one = metric(made, "latency.p99{phase=migration}")
+    assert one is not None
+    repeats = tuple(
+        Repeat(Verdict.GO, metrics=(("latency.p99{phase=migration}", one.value * times),), noisy=noisy)
+        for times, noisy in ((1.0, False), (3.0, False), (100.0, True))
+    )
+    asked = replace(made, repeats=repeats, scenario=replace(made.scenario, repeat=3))
+    mean = quantity(Quantity(one.value * 2, one.unit))
+    said = key_numbers(asked)[1].detail
+    assert said.startswith(f"in the trial shown; {mean} on average of 2; ")
+    # made again for the machine's sake alone, the gates are judged by the trial that is shown
+    by_itself = replace(made, repeats=repeats)
+    assert key_numbers(by_itself) == key_numbers(made)
+
+
+def test_cached_plans_stand_beside_the_errors_that_they_are_not_among() -> None:
+    made = records.instant_alter()[0]
+    trial = Trial(
+        TrialKind.COMPATIBILITY, compatibility=CompatibilityFacts((), cached=(CachedPlans("a", 5),))
+    )
+    told = replace(made, trials=(*made.trials, trial))
+    assert key_numbers(told)[2].detail == "0 failed or unfinished; 5 cached plans apart"

@@ -160,6 +160,7 @@ duration = "1s"
             'shop.toml:6: `workload.baseline` must be text with a unit, such as "6s"',
         ),
         ("[workload]\nbaseline = '0s'", "must be longer than 0"),
+        ("[workload]\nbaseline = '99999h'", 'must be at most a day ("24h"), not "99999h"'),
         ("[workload]\nwarm_up = '-1s'", "must not be negative"),
         ("[workload]\nvariables = { '9a' = 1 }", "`workload.variables.9a` is not a variable's name"),
         (

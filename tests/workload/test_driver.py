@@ -1,180 +1,37 @@
+"""The driver: what is due is sent, timed from when it was due, and told while it goes on."""
+
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rehearse.engines.postgres.connect import connect
-from rehearse.engines.postgres.databases import create_database, drop_database
-from rehearse.errors import EnvironmentFailure, InputError, SqlFileError
 from rehearse.model.target import Target
 from rehearse.model.workload import (
-    DriverHealth,
     LiveTraffic,
     Outcome,
     Pool,
     Protocol,
-    SampleColumns,
-    ScriptSource,
 )
-from rehearse.provision import Server
 from rehearse.workload.driver import Driver
-from rehearse.workload.script import parse_script
-
-READ = "\\set id random(1, 100)\nselect payload from t where id = :id;\n"
-WRITE = """\\set id random(1, 100)
-begin;
-update t set n = n + 1 where id = :id;
-select n from t where id = :id;
-end;
-"""
-SESSIONS = (
-    "from pg_stat_activity where application_name = 'rehearse-traffic' and datname = current_database()"
+from tests.workload.driving import (
+    EVER,
+    PATIENCE_S,
+    PERHAPS_ENCRYPTED,
+    READ,
+    SESSIONS,
+    WRITE,
+    Load,
+    awaited,
+    fetch,
+    make,
+    run,
+    until,
 )
-EVER = (0, 2**62)
-PATIENCE_S = 60.0  # for what takes a fraction of a second on a machine that has nothing else to do
-
-
-@dataclass(frozen=True)
-class Load:
-    rate: float | None = 200.0
-    clients: int = 4
-    processes: int = 1
-    protocol: Protocol = Protocol.PREPARED
-    variables: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Ran:
-    samples: SampleColumns
-    health: DriverHealth
-    zero_ns: int
-    stopped_ns: int  # the order to stop was not given before
-    halted_ns: int  # and had been given to every process by then
-
-    @property
-    def outcomes(self) -> Counter[Outcome]:
-        return Counter(Outcome(code) for code in self.samples.outcome)
-
-    @property
-    def errors(self) -> Counter[str]:
-        return Counter(self.samples.sqlstates[code] for code in self.samples.sqlstate if code >= 0)
-
-    def latency_s(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        ended = np.frombuffer(self.samples.ended_ns, dtype=np.int64)
-        return (ended - np.frombuffer(self.samples.scheduled_ns, dtype=np.int64)) / 1e9
-
-
-@pytest.fixture(scope="module")
-def own_database(server: Server) -> Iterator[Target]:
-    """One for all tests here: making one takes longer than most of them."""
-    create_database(server.target, "driver")
-    yield server.target.on("driver")
-    drop_database(server.target, "driver")
-
-
-@pytest.fixture
-def table(own_database: Target) -> Target:
-    """A table as if nobody had ever done anything to it; those who did have gone."""
-    until(lambda: fetch(own_database, f"select count(*) {SESSIONS}") == [(0,)])
-    execute(
-        own_database,
-        "drop table if exists t",
-        "create table t (id int primary key, n int not null default 0, payload text)",
-        "insert into t select i, 0, 'p' || i from generate_series(1, 100) i",
-    )
-    return own_database
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def awaited(driver: Driver, condition: Callable[[LiveTraffic], bool]) -> LiveTraffic:
-    """The first look at the traffic that is as wanted: the words of one are some milliseconds apart."""
-    seen: list[LiveTraffic] = []
-
-    def look() -> bool:
-        seen.append(driver.live())
-        return condition(seen[-1])
-
-    until(look)
-    return seen[-1]
-
-
-def password_of(target: Target) -> str:
-    assert target.password is not None
-    return target.password.reveal()
-
-
-def execute(target: Target, *statements: str) -> None:
-    with connect(target, "rehearse") as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-
-
-def fetch(target: Target, query: str) -> list[tuple[object, ...]]:
-    with connect(target, "rehearse") as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
-def make(target: Target, spool: Path, load: Load, *texts: str, pools: Sequence[Pool] = ()) -> Driver:
-    sources = [ScriptSource(f"s{place}", text, file=f"s{place}.sql") for place, text in enumerate(texts)]
-    return Driver(target, [parse_script(source) for source in sources], pools, load, 42, spool)
-
-
-def run(
-    target: Target,
-    spool: Path,
-    load: Load,
-    *texts: str,
-    seconds: float = 0.4,
-    meanwhile: Callable[[Driver], None] = lambda _driver: None,
-    drain_s: float = PATIENCE_S,
-    pools: Sequence[Pool] = (),
-) -> Ran:
-    driver = make(target, spool, load, *texts, pools=pools)
-    try:
-        zero_ns = driver.start()
-        meanwhile(driver)
-        time.sleep(max(0.0, seconds - (time.monotonic_ns() - zero_ns) / 1e9))
-        stopped_ns = time.monotonic_ns()
-        driver.halt(drain_s)
-        halted_ns = time.monotonic_ns()
-        samples = driver.stop(drain_s)
-        return Ran(samples, driver.health(EVER), zero_ns, stopped_ns, halted_ns)
-    finally:
-        driver.abort()
-
-
-DIVIDE = "\\set id random(1, 2)\nbegin;\nupdate t set n = n + 1 where id = :id;\nselect 1 / (:id - 1);\nend;"
-CONDITIONS = """\\set id random(3, 100)
-select id % 2 as odd, payload from t where id = :id \\gset got_
-\\if :got_odd = 1
-update t set n = n + 1 where id = :id and payload = :got_payload;
-\\else
-\\sleep 1 ms
-\\startpipeline
-update t set n = n - 1 where id = :id;
-select :client_id, :scale;
-\\syncpipeline
-select 1;
-\\endpipeline
-\\endif
-"""
-NO_ROW = "begin;\nselect n from t where id = 0 \\gset\nend;"
-PIPED = "begin;\n\\startpipeline\nselect 1;\nselect 1 / 0;\nselect 2;\n\\endpipeline\nend;"
-
-# where the connection might be encrypted, libpq reads and writes, and we do not
-PERHAPS_ENCRYPTED = (("gssencmode", "prefer"),)
 
 
 @pytest.mark.parametrize(
@@ -262,87 +119,6 @@ def is_held(live: LiveTraffic, *, since_ns: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("options", [(), PERHAPS_ENCRYPTED])
-def test_terminated_sessions_come_back(
-    table: Target, tmp_path: Path, options: tuple[tuple[str, str], ...]
-) -> None:
-    table = replace(table, options=(*table.options, *options))
-
-    def terminate(driver: Driver) -> None:
-        until(lambda: driver.live().finished > 20 and len(driver.pids()) == 4)
-        old = driver.pids()
-        execute(table, f"select pg_terminate_backend(pid) {SESSIONS}")
-        until(lambda: len(driver.pids() - old - {0}) == 4 and not driver.pids() & old)
-        before = driver.live().finished
-        until(lambda: driver.live().finished > before + 50)
-
-    ran = run(table, tmp_path, Load(processes=2), WRITE, meanwhile=terminate)
-    assert set(ran.outcomes) <= {Outcome.OK, Outcome.CONNECTION_LOST}
-    assert ran.outcomes[Outcome.CONNECTION_LOST] <= 4
-    assert ran.health.reconnects == 4
-    assert ran.outcomes[Outcome.OK] > 60
-
-
-@pytest.mark.parametrize("options", [(), PERHAPS_ENCRYPTED])
-def test_an_error_ends_its_transaction_and_nothing_else(
-    table: Target, tmp_path: Path, options: tuple[tuple[str, str], ...]
-) -> None:
-    table = replace(table, options=(*table.options, *options))
-    ran = run(table, tmp_path, Load(), DIVIDE, CONDITIONS, NO_ROW, PIPED)
-    samples = ran.samples
-    ends = Counter(
-        (script, samples.sqlstates[state] if state >= 0 else "", statement)
-        for script, state, statement in zip(samples.script, samples.sqlstate, samples.statement, strict=True)
-    )
-    assert set(ends) == {(0, "", -1), (0, "22012", 2), (1, "", -1), (2, "P0002", 1), (3, "22012", 2)}
-    assert set(ran.outcomes) == {Outcome.OK, Outcome.ERROR}
-    assert fetch(table, "select sum(n), max(n) filter (where id = 1) from t where id < 3") == [
-        (ends[0, "", -1], 0)
-    ]
-    ((odd, even),) = fetch(
-        table,
-        "select sum(n) filter (where id % 2 = 1), sum(n) filter (where id % 2 = 0) from t where id > 2",
-    )
-    assert isinstance(odd, int)
-    assert isinstance(even, int)
-    assert odd > 0 > even
-
-
-def test_a_changed_result_type_fails_once_a_connection(table: Target, tmp_path: Path) -> None:
-    def change(driver: Driver) -> None:
-        until(lambda: driver.live().finished > 30)  # so that each connection has been used
-        execute(table, "alter table t add column extra int")
-        before = driver.live().finished
-        until(lambda: driver.live().finished > before + 50)
-
-    text = "\\set id random(1, 100)\nselect * from t where id = :id;"
-    ran = run(table, tmp_path, Load(), text, meanwhile=change)
-    assert ran.errors == {"0A000": 4}
-    assert ran.outcomes[Outcome.OK] > 60
-
-
-def test_statements_that_are_gone_are_prepared_again(table: Target, tmp_path: Path) -> None:
-    ran = run(table, tmp_path, Load(clients=1, rate=100), READ, "deallocate all;")
-    assert set(ran.errors) == {"26000"}
-    assert ran.outcomes[Outcome.OK] > 10
-
-
-def test_a_missing_column_is_reported_as_such_until_it_is_back(table: Target, tmp_path: Path) -> None:
-    def rename(driver: Driver) -> None:
-        until(lambda: driver.live().finished > 20)
-        execute(table, "alter table t rename payload to body")
-        execute(table, f"select pg_terminate_backend(pid) {SESSIONS}")
-        until(lambda: driver.live().failed > 30)
-        execute(table, "alter table t rename body to payload")
-        before = driver.live()
-        until(lambda: driver.live().finished > before.finished + 50)
-
-    ran = run(table, tmp_path, Load(), READ, meanwhile=rename)
-    assert ran.errors["42703"] > 20  # the connections made anew could not prepare it either
-    last = [outcome for outcome, due in zip(ran.samples.outcome, ran.samples.scheduled_ns, strict=True)][-20:]
-    assert set(last) == {Outcome.OK}
-
-
 def test_what_does_not_end_in_time_is_unfinished(table: Target, tmp_path: Path) -> None:
     with connect(table, "rehearse") as connection:
 
@@ -386,23 +162,3 @@ insert into t (id, payload) values (:id, coalesce(:nothing, :payload));
     assert ran.health.skipped == len(ran.samples) - 60 > 0
     found = fetch(table, "select id, payload from t where id >= 1000 order by id")
     assert found == [(n, f"it's {n - 1000}\\") for n in range(1000, 1060)]
-
-
-def test_a_wrong_statement_is_named_before_the_run(table: Target, tmp_path: Path) -> None:
-    driver = make(table, tmp_path, Load(), READ, "select 1;\n\nselect payload,\n  nonsense from t;")
-    with pytest.raises(SqlFileError, match="nonsense") as caught:
-        driver.start()
-    assert (caught.value.file, caught.value.line) == ("s1.sql", 4)
-
-
-def test_no_connection_is_an_environment_failure(table: Target, tmp_path: Path) -> None:
-    nowhere = replace(table, dbname="nowhere")
-    with pytest.raises(EnvironmentFailure, match="nowhere") as caught:
-        make(nowhere, tmp_path, Load(), READ).start()
-    assert password_of(table) not in str(caught.value)
-
-
-def test_scripts_of_no_weight_are_refused(table: Target, tmp_path: Path) -> None:
-    script = parse_script(ScriptSource("s", READ, weight=0))
-    with pytest.raises(InputError, match="weight"):
-        Driver(table, [script], [], Load(), 1, tmp_path)

@@ -60,8 +60,8 @@ def bits(key: bytes, *, unique: bool = False) -> Masker:
 
 
 def addresses(key: bytes, *, unique: bool = False) -> Masker:
-    """Network addresses in private ranges, MAC addresses among the locally administered ones. `unique`: no
-    two may meet, so that they lie anywhere.
+    """Network addresses in private ranges, MAC addresses among the locally administered ones. A network
+    stays one of its size. `unique`: no two may meet, so that those of which there are few lie anywhere.
     """
 
     def one(text: str) -> str:
@@ -71,8 +71,7 @@ def addresses(key: bytes, *, unique: bool = False) -> Masker:
         plain, slash, width = text.partition("/")
         six = ":" in plain
         number = int.from_bytes((b"\xfd" + digest) if six else b"\x0a" + digest[:3], "big")
-        if slash:
-            number = number >> (size := (128 if six else 32) - int(width)) << size
+        number = number >> (shift := _bits_of_zero(text)) << shift
         address = ipaddress.IPv6Address(number) if six else ipaddress.IPv4Address(number)
         return f"{address}{slash}{width}"
 
@@ -80,27 +79,44 @@ def addresses(key: bytes, *, unique: bool = False) -> Masker:
 
 
 def _few_addresses(text: str) -> tuple[int, int] | None:
-    """An IPv4 or a MAC address; of a network the bits that are its own."""
+    """A network among those of its width, a host among the hosts of all of these, a MAC address among all:
+    as what it is stays, the three do not meet.
+    """
     if _MAC.fullmatch(text):
         return int(text.replace(":", ""), 16), 1 << 48
-    if ":" in text:
-        return None
-    plain, _, width = text.partition("/")
-    number, shift = int(ipaddress.IPv4Address(plain)), _host_bits(text, width)
-    return number >> shift, 1 << (32 - shift)
+    address, host_bits = _parted(text)
+    size = 1 << (address.max_prefixlen - host_bits)
+    network, host = divmod(int(address), 1 << host_bits)
+    if host:
+        hosts = (1 << host_bits) - 1
+        network, size = network * hosts + host - 1, size * hosts
+    return (network, size) if size < 1 << (8 * _HASHED_BYTES) else None
 
 
 def _put_address(text: str, moved: int) -> str:
-    if ":" in text:
+    if _MAC.fullmatch(text):
         return ":".join(re.findall("..", f"{moved:012x}"))
+    address, host_bits = _parted(text)
+    if int(address) % (1 << host_bits):
+        network, host = divmod(moved, (1 << host_bits) - 1)
+        number = (network << host_bits) + host + 1
+    else:
+        number = moved << host_bits
     _, slash, width = text.partition("/")
-    return f"{ipaddress.IPv4Address(moved << _host_bits(text, width))}{slash}{width}"
+    return f"{type(address)(number)}{slash}{width}"
 
 
-def _host_bits(text: str, width: str) -> int:
+def _bits_of_zero(text: str) -> int:
     """How many bits at an address's end are 0 because it is a network's."""
-    bits_ = 32 - int(width or 32)
-    return 0 if int(ipaddress.IPv4Address(text.partition("/")[0])) % (1 << bits_) else bits_
+    address, host_bits = _parted(text)
+    return 0 if int(address) % (1 << host_bits) else host_bits
+
+
+def _parted(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
+    """An address, and how many of its bits are those of a host in its network."""
+    plain, _, width = text.partition("/")
+    address = ipaddress.ip_address(plain)
+    return address, address.max_prefixlen - int(width or address.max_prefixlen)
 
 
 def _told_apart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ PARTS = frozenset(
     | {"tsvector", "hstore", "xml"}
     | SHAPES
 )
+_RANGE = re.compile(r"FOR VALUES FROM \((.*)\) TO \((.*)\)", re.DOTALL)
+_ENDLESS = re.compile(r"(?:MINVALUE|MAXVALUE)(?:, (?:MINVALUE|MAXVALUE))*")
 _PLAIN = frozenset({*INTEGERS, *FLOATS, *DATES, "numeric", "uuid"})
 
 
@@ -66,6 +69,11 @@ class ColumnPlan:
         return not self.keeps and base_type(self.column.type).name not in _PLAIN
 
     @property
+    def counts(self) -> bool:
+        """Whether its mask takes and gives integers as they are, and needs no text of them."""
+        return self.mask == "key" and base_type(self.column.type).name in INTEGERS
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What a rules file may call it."""
         bare = f"{self.relation.name}.{self.column.name}"
@@ -80,12 +88,15 @@ class ColumnPlan:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A column that stops the run: why, and the line that would let it go on."""
+    """A column that stops the run: why, and the line that would let it go on. `open`: whoever drafts rules
+    leaves it to a person, since only a person can say that the line is right.
+    """
 
     relation: Relation
     column: str
     why: str
     line: str
+    open: bool = False
 
     def __str__(self) -> str:
         return f"{self.relation}.{self.column}: {self.why}"
@@ -117,6 +128,35 @@ def root_of(schema: Schema, relation: Relation) -> Relation:
     while (parent := parents.get(relation)) is not None:
         relation = parent
     return relation
+
+
+def is_parted_by(schema: Schema, table: Table, column: str) -> bool:
+    """Whether a row's place in a table depends on the column so that another value may have none: partitions
+    by range or list, at any depth, that neither a default one nor their bounds make whole.
+    """
+    return any(
+        root_of(schema, parted.relation) == root_of(schema, table.relation)
+        and _names_in_key(parted.partition_key or "", column)
+        and not _covers([t.partition_bound or "" for t in schema.tables if t.partition_of == parted.relation])
+        for parted in schema.tables
+    )
+
+
+def _names_in_key(key: str, column: str) -> bool:
+    words = key.replace('"', "").replace("(", " ").replace(")", " ").replace(",", " ").split()
+    return not key.startswith("HASH") and column in words
+
+
+def _covers(bounds: list[str]) -> bool:
+    """Whether every value has a partition: there is a default one, or each range ends where another begins.
+    Without any there are no rows.
+    """
+    if not bounds or "DEFAULT" in bounds:
+        return True
+    ranges = [match.groups() for bound in bounds if (match := _RANGE.fullmatch(bound))]
+    edges = {edge for pair in ranges for edge in pair if not _ENDLESS.fullmatch(edge)}
+    starts, ends = [start for start, _ in ranges], [end for _, end in ranges]
+    return len(ranges) == len(edges) + 1 and edges <= set(starts) and edges <= set(ends)
 
 
 def unique_columns(table: Table) -> frozenset[str]:

@@ -10,7 +10,7 @@ from rehearse.model.schema import Schema, TableKind
 
 
 def draft_rules(schema: Schema, plan: MaskPlan) -> str:
-    """TOML: a line a column, what needs none as a comment, and the inventory of all of them."""
+    """TOML: a line a column and the inventory of all; what needs none, or a person's word, is a comment."""
     lines = [
         "# What becomes of each column. A column that stands neither here nor in the inventory below halts",
         "# the run. Read every line: a name or a type may say less than you know.",
@@ -23,7 +23,8 @@ def draft_rules(schema: Schema, plan: MaskPlan) -> str:
         for column in table.columns:
             place = (table.relation, column.name)
             if place in halts:
-                lines.append(halts[place].line)
+                halt = halts[place]
+                lines.append(f"# {halt.line}  # {halt.why}" if halt.open else halt.line)
             elif place in decided and not column.generated:
                 plan_ = decided[place]
                 mask = None if plan_.mask == KEEP else plan_.mask

@@ -21,6 +21,7 @@ from rehearse.dataset.masking.names import DOCUMENTS, Names
 from rehearse.dataset.masking.patterns import SIFT, found
 from rehearse.dataset.masking.rules import SCHEMA
 from rehearse.dataset.masking.spellings import spelled_out
+from rehearse.dataset.masking.statements import texts_in, title_of
 from rehearse.dataset.masking.structured import array_items
 from rehearse.dataset.masking.words import RESERVED_DOMAINS
 from rehearse.model.schema import DataType, TypeKind
@@ -40,7 +41,6 @@ _EARLY = 4
 _MARGIN_BITS = 10
 _LONGEST = 200
 _DIVERSE = 0.3
-_TITLE = 80
 _NUMBERS = frozenset({*INTEGERS, *FLOATS, *DATES, "numeric"})
 _SILENT = frozenset({"bool", "time", "timetz", "interval", "bit", "varbit", *SHAPES})
 _STRUCTURE = re.compile(r"""[{}\[\](),"'<>|;=\n\t]+""")
@@ -225,13 +225,12 @@ class LeakCheck:
         """A statement that goes with the rows: its literals, and the words that people left in it."""
         import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
-        title = _title_of(statement)
-        words: list[str] = []
+        title = title_of(statement)
         for line in statement.splitlines():
             for name in set(found(line)):
                 self._found[SCHEMA, f"{title}: {name}"] += 1
-            words += _quoted_in(line)
-        parts = {part for text in words for part in (*atoms(text), *_windows(text))} - self._categories
+        parts = {part for text in texts_in(statement) for part in (*atoms(text), *_windows(text))}
+        parts -= self._categories
         hashes = self._sample.hashed(pl.Series(sorted(parts), dtype=pl.String))
         for value in set(hashes.filter(hashes.is_in(self._hashes.implode())).to_list()):
             self._found[SCHEMA, f"{title}: source values of {self._known[value]}"] += 1
@@ -294,20 +293,6 @@ class LeakCheck:
         hits = hashes.filter(hashes.is_in(self._hashes.implode()))
         for value, rows in Counter(hits.to_list()).items():
             self._found[label, f"source values of {self._known[value]}"] += rows
-
-
-def _title_of(statement: str) -> str:
-    """The beginning of a statement, up to where it may quote a value."""
-    return re.split(r"['$(]|\s(?:AS|DEFAULT|FOR VALUES)\s", " ".join(statement.split())[:_TITLE])[0].strip()
-
-
-def _quoted_in(line: str) -> list[str]:
-    """What stands in quotes in a line of SQL, and its comment: names of tables and columns are no values."""
-    segments = line.split("'")
-    quoted = segments[1::2] if len(segments) % 2 else segments
-    quoted += [text for text in line.split('"')[1::2] if " " in text]
-    comment = re.search(r"--(.*)|/\*(.*)", line)
-    return [*quoted, comment[1] or comment[2]] if comment else quoted
 
 
 def normal(text: str) -> str:

@@ -178,7 +178,7 @@ class _Builder:
             "timetz": lambda: structured.times(key),
             "interval": lambda: structured.intervals(measures.scaled(key, within)),
             "tsvector": lambda: structured.lexemes(text),
-            "hstore": lambda: structured.stores(text, self._odd),
+            "hstore": lambda: structured.stores(text, self._names(), self._odd),
             "xml": lambda: markup(text),
         }
         return made.get(type_.name, lambda: binaries.addresses(key, unique=unique))()
@@ -201,7 +201,11 @@ class _Builder:
             named = kind_for(path.rpartition(".")[2])
             return named if named in _PEOPLE else "text"
 
-        return structured.documents(mask_for, maskers, self._leaf("text", None), self._odd)
+        return structured.documents(mask_for, maskers, self._names(), self._odd)
+
+    def _names(self) -> Masker:
+        """Of a document's keys; where two became one, what the first is for would be lost."""
+        return texts(self._key("text"), Shape(unique=True))
 
     def _odd(self, path: str, key: str) -> bool:
         """Whether a key is data: as a rule for the keys at its path says, else by its looks."""

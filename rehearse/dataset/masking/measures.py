@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rehearse.dataset.masking.masks import Masker, Shape, UnreadableError
-from rehearse.dataset.masking.prf import Prf, digests
+from rehearse.dataset.masking.prf import Prf, digests, shared
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,9 +20,10 @@ _INT8_MAX = (1 << 63) - 1
 def keys(key: bytes, maximum: int, stride: int = 0) -> Masker:
     """Integers permuted among those with as many digits that fit; `stride` is added for a further copy.
 
-    0 stays in the first copy, and a sign stays. The scale of a decimal is ignored: 12.50 is 1250 of them.
+    Texts come out as texts, numbers as numbers. 0 stays in the first copy, and a sign stays. The scale of a
+    decimal is ignored: 12.50 is 1250 of them.
     """
-    prf = Prf(key)
+    prf = shared(key)
 
     def apply(values: pl.Series) -> pl.Series:
         import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
@@ -31,8 +32,13 @@ def keys(key: bytes, maximum: int, stride: int = 0) -> Masker:
         if numbers.null_count() > values.null_count():
             raise UnreadableError("keys that are no 64-bit integers")
         present = numbers.fill_null(0).to_numpy()
-        masked = permuted_integers(present, prf, maximum) + np.where(present < 0, -stride, stride)
-        return pl.Series(masked).set(numbers.is_null(), None).cast(pl.String)
+        masked = permuted_integers(present, prf, maximum)
+        if stride:
+            masked += np.where(present < 0, -stride, stride)
+        result = pl.Series(masked)
+        if numbers.null_count():
+            result = result.set(numbers.is_null(), None)
+        return result if values.dtype == pl.Int64 else result.cast(pl.String)
 
     return apply
 
@@ -59,11 +65,14 @@ def permuted_integers(values: npt.NDArray[np.int64], prf: Prf, maximum: int) -> 
     size = np.abs(values).view(np.uint64)
     if size.max(initial=0) > _INT8_MAX:
         raise UnreadableError("the least of all integers, which has no counterpart")
+    least, most = int(size.min(initial=_INT8_MAX)), int(size.max(initial=0))
     moved = size.copy()
-    for low, high in _ranges(int(size.max(initial=0)), maximum):
-        here = np.nonzero((size >= low) & (size <= high))[0]
-        if len(here):
-            first = np.uint64(low)
+    for low, high in _ranges(most, maximum):
+        first = np.uint64(low)
+        if low <= least and most <= high:
+            moved = first + prf.permuted_below(high - low + 1, size - first)
+        elif least <= high:
+            here = np.nonzero((size >= low) & (size <= high))[0]
             moved[here] = first + prf.permuted_below(high - low + 1, size[here] - first)
     return np.sign(values) * moved.view(np.int64)
 
@@ -93,7 +102,8 @@ def numbers(key: bytes, within: float, shape: Shape, *, whole: bool) -> Masker:
         if parsed.null_count() > values.null_count():
             raise UnreadableError("numbers that cannot be read")
         present = parsed.fill_null(0.0).to_numpy()
-        if not np.isfinite(present).all() and _has_digits(bare.filter(pl.Series(~np.isfinite(present)))):
+        finite = np.isfinite(present)
+        if not finite.all() and _has_digits(bare.filter(pl.Series(~finite))):
             raise UnreadableError("numbers of more than 308 digits")
         noise = prf.numbers(present.view(np.uint64)).astype(np.float64) / 2.0**64
         masked = present * (1.0 + within * (2.0 * noise - 1.0))
@@ -106,8 +116,10 @@ def numbers(key: bytes, within: float, shape: Shape, *, whole: bool) -> Masker:
             pointed = bare.str.contains(".", literal=True).fill_null(value=False)
             if not pointed.all():
                 text = text.zip_with(pointed, text.str.strip_suffix(".0"))
+        if finite.all() and not values.null_count():
+            return text
         # 0, NaN and infinity say nothing about anybody
-        return text.set(~pl.Series(np.isfinite(present)), None).fill_null(values).set(values.is_null(), None)
+        return text.set(~pl.Series(finite), None).fill_null(values).set(values.is_null(), None)
 
     return apply
 

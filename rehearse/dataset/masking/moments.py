@@ -29,21 +29,24 @@ def moments(key: bytes, within_days: float, *, days_only: bool, shift: bool) -> 
     unit = 1 if days_only else _US_A_DAY
 
     def apply(values: pl.Series) -> pl.Series:
-        endless = values.str.ends_with("infinity").fill_null(value=False)
         base, offset = _without_zone(values, days_only=days_only)
         parsed = _days(base) if days_only else _microseconds(base)
-        if parsed.null_count() > values.null_count() + int(endless.sum()):
+        endless = None
+        if parsed.null_count() > values.null_count():
+            endless = values.str.ends_with("infinity").fill_null(value=False)
+        if endless is not None and parsed.null_count() > values.null_count() + int(endless.sum()):
             raise UnreadableError("dates before Christ or after the year 9999")
         present = parsed.fill_null(0).to_numpy() - offset
         masked = _moved(key, present, within_days * unit, unit, shift=shift)
         if days_only:
             text = _dates(masked)
         else:
-            masked = np.where(present % _US_A_SECOND == 0, masked - masked % _US_A_SECOND, masked)
+            fractions = _divided(present, _US_A_SECOND)[1] != 0
+            masked = np.where(fractions, masked, masked - _divided(masked, _US_A_SECOND)[1])
             text = _timestamps(masked, "" if offset is _NO_OFFSET else "+00")
-        if endless.any() or values.null_count():
-            text = text.set(endless, None).fill_null(values).set(values.is_null(), None)
-        return text
+        if endless is not None:
+            text = text.set(endless, None).fill_null(values)
+        return text.set(values.is_null(), None) if values.null_count() else text
 
     return apply
 
@@ -88,33 +91,40 @@ def _dates(days: Integers) -> pl.Series:
 def _timestamps(moments: Integers, zone: str) -> pl.Series:
     import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
-    days, within = np.divmod(moments, _US_A_DAY)
-    seconds, fractions = np.divmod(within, _US_A_SECOND)
-    parts = [_dates(days), _times().gather(seconds.astype(np.uint32))]
-    if fractions.any():
-        thousands, ones = np.divmod(fractions, 1000)
+    days, within = _divided(moments, _US_A_DAY)
+    seconds, fractions = _divided(within, _US_A_SECOND)
+    fine = fractions.any()
+    parts = [_dates(days), _times("." if fine else zone).gather(seconds.astype(np.uint32))]
+    if fine:
+        thousands, ones = _divided(fractions, 1000)
         parts += [
-            _digits(".").gather(thousands.astype(np.uint32)),
-            _digits("").gather(ones.astype(np.uint32)),
+            _digits("").gather(thousands.astype(np.uint32)),
+            _digits(zone).gather(ones.astype(np.uint32)),
         ]
-    return pl.select(pl.concat_str(*map(pl.lit, parts), pl.lit(zone))).to_series()
+    return pl.select(pl.concat_str(*map(pl.lit, parts))).to_series()
+
+
+def _divided(numbers: Integers, by: int) -> tuple[Integers, Integers]:
+    """As numpy's divmod, in a third of its time: it divides by one number faster than it takes %."""
+    whole = numbers // by
+    return whole, numbers - whole * by
 
 
 @cache
-def _times() -> pl.Series:
+def _times(after: str) -> pl.Series:
     """Every second of a day."""
     import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
     seconds = pl.Series(np.arange(86_400)) * 1_000_000_000
-    return " " + seconds.cast(pl.Time).dt.to_string("%H:%M:%S")
+    return " " + seconds.cast(pl.Time).dt.to_string("%H:%M:%S") + after
 
 
 @cache
-def _digits(before: str) -> pl.Series:
+def _digits(after: str) -> pl.Series:
     """Every three digits."""
     import polars as pl  # noqa: PLC0415 - heavy: imported where it is used
 
-    return pl.Series([f"{before}{number:03d}" for number in range(1000)])
+    return pl.Series([f"{number:03d}{after}" for number in range(1000)])
 
 
 def _without_zone(values: pl.Series, *, days_only: bool) -> tuple[pl.Series, npt.NDArray[np.int64]]:

@@ -14,7 +14,8 @@ from rehearse.dataset.masking.markup import markup_parts
 from rehearse.dataset.masking.structured import leaves, store_parts
 
 DOCUMENTS = frozenset({"json", "jsonb", "hstore", "xml"})
-_MOST = 20_000
+_MOST = 20_000  # places, and names at each
+_MOST_NAMES = 200_000
 _MANY = 20
 _ENOUGH_TO_TELL = 60
 _COMMON = 0.05
@@ -26,6 +27,7 @@ class Names:
     def __init__(self) -> None:
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._documents: Counter[str] = Counter()
+        self._names = 0
 
     def read(self, text: str, type_name: str) -> Iterator[str]:
         """Notes a document's names, and gives its texts. Raises ValueError for what is none."""
@@ -60,11 +62,16 @@ class Names:
         return max(2, _COMMON * self._documents[path])
 
     def _note(self, places: list[tuple[str, str]]) -> None:
+        # below a key that is data, every document brings places and names of its own
         for path in {path for path, _ in places}:
-            self._documents[path] += 1
+            if path in self._documents or len(self._documents) < _MOST:
+                self._documents[path] += 1
         for path, name in set(places):
+            if path not in self._documents:
+                continue
             counts = self._counts[path]
-            if len(counts) < _MOST and len(self._counts) < _MOST:
+            if name in counts or (len(counts) < _MOST and self._names < _MOST_NAMES):
+                self._names += name not in counts
                 counts[name] += 1
 
 

@@ -16,6 +16,7 @@ from rehearse.dataset.masking.columns import (
     MaskPlan,
     base_type,
     facts_of,
+    is_parted_by,
     line_for,
     root_of,
     unique_columns,
@@ -149,7 +150,10 @@ class _Planner:
         safe = safe_as(table, column)
         if safe:
             return self._plan(table, column, KEEP, safe, "safe type")
-        self._halt(table, column, "no rule covers it")
+        if self._is_parted_by(table, column, None):
+            self._halt_open(table, column)
+        else:
+            self._halt(table, column, "no rule covers it")
         return None
 
     def _recorded(self, relation: Relation, column: str) -> bool:
@@ -178,6 +182,11 @@ class _Planner:
         where = f'{self._rules.file}: "{rule.pattern}": {table.relation}.{column.name}'
         require_fit(where, table, column, mask)
         self._require_agreement(table, column, mask, rule)
+        if rule.rule.mask != AUTO and self._is_parted_by(table, column, mask):
+            raise InputError(
+                f"{where}: rows are partitioned by it, and what {mask} makes may have no partition",
+                line_for(table.relation, column.name, KEEP),
+            )
         reason = rule.rule.reason or reason_for(mask, column)
         return self._plan(table, column, mask, reason, f'rule "{rule.pattern}"', rule.rule)
 
@@ -250,8 +259,8 @@ class _Planner:
         if copied and mask not in {KEEP, "null", "constant"} and suggested(column, table.relation) is None:
             self._halt(table, column, f"there is no mask for the type {column.type.sql}")
             return None
-        if copied and origin != "safe type" and self._partitions_by(table, column.name) and rule is None:
-            self._halt(table, column, "rows are partitioned by it: say what is to be done")
+        if copied and self._is_parted_by(table, column, mask):
+            self._halt_open(table, column)
             return None
         place = (table.relation, column.name)
         members = self._domains.members(place)
@@ -301,12 +310,14 @@ class _Planner:
         table = self._schema.table(relation)
         return _folds(table, table.column(name))
 
-    def _partitions_by(self, table: Table, column: str) -> bool:
-        key = table.partition_key or ""
-        return (
-            not key.startswith("HASH")
-            and column in key.replace('"', "").replace("(", " ").replace(")", " ").replace(",", " ").split()
-        )
+    def _halt_open(self, table: Table, column: Column) -> None:
+        line = line_for(table.relation, column.name, KEEP)
+        why = "rows are partitioned by it: say what is to be done"
+        self._halts.append(Halt(table.relation, column.name, why, line, open=True))
+
+    def _is_parted_by(self, table: Table, column: Column, mask: str | None) -> bool:
+        """Whether rows may find no partition after a mask; None: after any that makes values of its own."""
+        return mask not in {KEEP, "null", "constant"} and is_parted_by(self._schema, table, column.name)
 
 
 class _Domains:

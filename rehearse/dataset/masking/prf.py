@@ -14,7 +14,9 @@ What comes out is as good as random to whoever has not the key, however many val
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from math import isqrt
 from typing import TYPE_CHECKING, TypeAlias
@@ -37,6 +39,7 @@ MIN_KEY_BYTES = 16
 KEY_VARIABLE = "REHEARSE_MASK_KEY"
 _ROUNDS = 10  # as NIST SP 800-38G has for FF1
 _BLOCK = 16
+_MOST_IMAGES = 1_000_000  # 4 MB a domain: keys of up to six digits
 
 
 class MaskKey:
@@ -74,15 +77,23 @@ def digests(key: bytes, values: Iterable[str], size: int = 16) -> Words:
     return np.frombuffer(b"".join(parts), dtype="<u8").reshape(-1, size // 8)
 
 
+@lru_cache(maxsize=32)
+def shared(key: bytes) -> Prf:
+    """The function under a key, one for all the columns of a domain."""
+    return Prf(key)
+
+
 class Prf:
     """AES-256 under one key, on words, two a block."""
 
-    __slots__ = ("_encryptor",)
+    __slots__ = ("_asked", "_encryptor", "_images")
 
     def __init__(self, key: bytes) -> None:
         # not a mode of encryption here: the bare block cipher, of which CBC-MAC and Feistel are made below
         cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - as just said
         self._encryptor = cipher.encryptor()
+        self._asked: Counter[int] = Counter()
+        self._images: dict[int, npt.NDArray[np.uint32]] = {}
 
     def blocks(self, blocks: Words) -> Words:
         """Every row of two words enciphered: shape (n, 2)."""
@@ -149,9 +160,21 @@ class Prf:
         return result
 
     def permuted_below(self, size: int, values: Words) -> Words:
-        """As `permuted`, for values of one size."""
+        """As `permuted`, for values of one size. Where so many are asked for that each would be computed more
+        than once, all are, and looked up from then on.
+        """
         if size < 2:
             return values
+        if size not in self._images:
+            before = self._asked[size]
+            self._asked[size] += len(values)
+            if size > _MOST_IMAGES or before < size:  # unique keys never need them
+                return self._walked_below(size, values)
+            every = np.arange(size, dtype=np.uint64)
+            self._images[size] = self._walked_below(size, every).astype(np.uint32)
+        return self._images[size][values.view(np.int64)].astype(np.uint64)
+
+    def _walked_below(self, size: int, values: Words) -> Words:
         of, side = np.uint64(size), np.uint64(isqrt(size) + 1)
         result = self._network(values, side, of)
         waiting = np.nonzero(result >= of)[0]

@@ -133,11 +133,12 @@ class _Run:
         root = plans[0].relation
         copies = self._maskers(root, plans)
         names = [str(number) for number in range(len(plans))]
+        integers = {name for name, plan in zip(names, plans, strict=True) if plan.counts}
         keep = self._job.selection.rows(relation) if self._job.selection else None
         position = 0
         for block in blocks:
             try:
-                frame = read_block(block, names)
+                frame = read_block(block, names, integers)
             except ValueError as error:
                 raise InputError(f"{relation}: {error}") from None
             self._source_rows += len(frame)

@@ -7,6 +7,7 @@ of a column at once, and it is put together again. What cannot be taken apart ha
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,7 +113,7 @@ def documents(
     """JSON: every leaf by the masker that `mask_for(path, type)` names, `keep` among them.
 
     A path is `$.contact.emails`, the same for every element of an array. Keys for which `odd(path, key)`,
-    since they are data rather than names, are masked as well.
+    since they are data rather than names, are masked by `key_mask`, by which no two may meet.
     """
 
     def mask(values: pl.Series) -> pl.Series:
@@ -203,8 +204,8 @@ def lexemes(text: Masker) -> Masker:
     return over_distinct(mask)
 
 
-def stores(text: Masker, odd: Odd) -> Masker:
-    """The values of an hstore; keys for which `odd("$", key)` as well."""
+def stores(text: Masker, key_mask: Masker, odd: Odd) -> Masker:
+    """The values of an hstore; keys for which `odd("$", key)` by `key_mask`, by which no two may meet."""
 
     def mask(values: pl.Series) -> pl.Series:
         given = values.to_list()
@@ -213,7 +214,7 @@ def stores(text: Masker, odd: Odd) -> Masker:
             raise UnreadableError("hstore values that cannot be taken apart")
         names = [_UNESCAPE.sub(r"\1", match[1]) for match in pairs]
         data = [name for name in names if odd("$", name)]
-        keys = dict(zip(data, applied(text, data), strict=True))
+        keys = dict(zip(data, applied(key_mask, data), strict=True))
         parts = [_UNESCAPE.sub(r"\1", match[3]) for match in pairs if match[3] is not None]
         masked = iter(applied(text, parts))
 
@@ -324,6 +325,8 @@ def _kind(node: object) -> str:
 
 
 def _leaf_text(node: object) -> str:
+    if isinstance(node, float) and math.isinf(node):
+        raise UnreadableError("numbers of more than 308 digits")
     return json.dumps(node) if isinstance(node, bool) else str(node)
 
 
@@ -334,6 +337,8 @@ def _leaf_of(kind: str, text: str | None) -> object:
         return text
     if kind == "boolean":
         return text == "true"
+    if not _NUMBER.fullmatch(text):  # a rule has a name or the like put there
+        return text
     try:
         return int(text)
     except ValueError:

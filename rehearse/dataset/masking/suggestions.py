@@ -13,6 +13,7 @@ from rehearse.dataset.masking.columns import (
     base_type,
     bound_type,
     facts_of,
+    unique_columns,
 )
 from rehearse.dataset.masking.rules import KEEP
 from rehearse.dataset.vocabulary import kind_for
@@ -132,7 +133,7 @@ def require_fit(where: str, table: Table, column: Column, mask: str) -> None:
         mend = f'"{better}" fits' if better else "keep, null and constant are for any type"
         raise InputError(f"{where} is of type {column.type.sql}, which {mask} does not make", mend)
     longest = type_.length
-    unique = any(column.name in key.columns for key in table.keys)
+    unique = column.name in unique_columns(table)
     if unique and mask in _TOLD_APART_BY and longest is not None and longest < _TOLD_APART_BY[mask]:
         raise InputError(f"{where} is too short for a {mask} that no other value has", '"text" fits')
     if mask == "email" and longest is not None and longest < 25:

@@ -331,5 +331,10 @@ def _arrays(column: ColumnProfile, element: str) -> ColumnGenerator | None:
         common.value if common.value is not None else str(place + 1) if numeric else f"w{place + 1}"
         for place, common in enumerate(column.elements)
     ]
+    if not numeric:  # as long as what they stand for
+        made = zip(items, column.elements, strict=True)
+        items = [
+            item if common.value is not None else item.ljust(common.length or 1, "x") for item, common in made
+        ]
     shares = tuple(common.frequency for common in column.elements)
     return Arrays(tuple(items), shares, column.element_count, numeric)

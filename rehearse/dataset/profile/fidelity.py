@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rehearse.dataset.lattices import LATTICES
+from rehearse.dataset.lattices import INTEGERS, LATTICES
 from rehearse.dataset.profile.pieces import Numbers, Pieces, numbers_of
 from rehearse.dataset.profile.shares import apart, chance
 from rehearse.dataset.profile.together import joint_deviations
@@ -194,8 +194,13 @@ class _Pair:
         if lines[0] is None or lines[1] is None:
             return None
         # the keys of more rows reach further
-        apart = _apart(lines[0], lines[1], own_range=not self._same_size and self.column.distinct == -1)
+        own_range = not self._same_size and self.column.distinct == -1
+        rows = min(self._filled(self.table, self.column), self._filled(self.other, self.twin), _SAMPLE_ROWS)
+        apart = _apart(lines[0], lines[1], rows=max(1.0, rows), own_range=own_range)
         return max(0.0, apart - self._step(base) / max(1e-300, _span(lines[0])))
+
+    def _filled(self, table: TableProfile, column: ColumnProfile) -> float:
+        return table.rows * (1.0 - column.null_fraction)
 
     def _step(self, base: str) -> float:
         """How far apart the positions are that common parents are rounded to; 0 where there are none."""
@@ -207,8 +212,10 @@ class _Pair:
         return (keys.high[-1] - keys.low[0]) * min(1.0, FEWEST_ROWS / max(1, table.rows))
 
 
-def _apart(mine: Pieces, theirs: Pieces, *, own_range: bool) -> float:
-    """The largest difference of two quantile functions, of the range of the first one's middle."""
+def _apart(mine: Pieces, theirs: Pieces, *, rows: float, own_range: bool) -> float:
+    """The largest difference of two quantile functions, of the range of the first one's middle: beyond what
+    chance makes of so many `rows`, in which a share of them lies a little higher or lower.
+    """
     ranges = [line.at(np.array([0.01, 0.99])) for line in (mine, theirs)]
     spans = [float(ends[1] - ends[0]) for ends in ranges]
     if spans[0] <= 0:
@@ -222,7 +229,8 @@ def _apart(mine: Pieces, theirs: Pieces, *, own_range: bool) -> float:
         return relative
 
     wanted = placed(mine, 0, _SHARES)
-    least, most = placed(theirs, 1, _SHARES - _LEEWAY), placed(theirs, 1, _SHARES + _LEEWAY)
+    leeway = np.maximum(_LEEWAY, 2 * np.sqrt(2 * _SHARES * (1 - _SHARES) / rows))
+    least, most = placed(theirs, 1, _SHARES - leeway), placed(theirs, 1, _SHARES + leeway)
     off = np.maximum(np.maximum(least - wanted, wanted - most), 0.0)
     # a tail may be as long as it likes: only what 98 % of the rows span counts
     return float(min(1.0, np.max(off) / spans[0]))
@@ -281,8 +289,25 @@ def _distinct(table: TableProfile, other: TableProfile, column: ColumnProfile, t
     if not mine or not math.isfinite(mine):
         return 0.0
     factor = _estimated(table, column) * _estimated(other, twin)
-    beyond = max(mine / factor - theirs, theirs - mine * factor, 0.0)
+    least = min(mine, _redrawn(table, column)) / factor
+    beyond = max(least - theirs, theirs - mine * factor, 0.0)
     return max(0.0, beyond - 2 * math.sqrt(2 * _coming_and_going(table.rows, column))) / mine
+
+
+def _redrawn(table: TableProfile, column: ColumnProfile) -> float:
+    """How many distinct values as many rows show on average, if each is drawn with the column's frequencies
+    out of its range: the common values of a small table owe their place to chance, and others lost it.
+    """
+    base = _base(column)
+    bounds = numbers_of(column.quantiles, base)
+    if base not in INTEGERS | {"date"} or len(bounds) < 2:
+        return math.inf
+    common = len(column.common)
+    rest = (1.0 - column.null_fraction - sum(each.frequency for each in column.common)) * table.rows
+    widths = np.diff(np.array(bounds))
+    widths *= max(0.0, 1.0 - common / max(1.0, bounds[-1] - bounds[0]))
+    widths = np.maximum(widths, 1.0)
+    return common + float(np.sum(-widths * np.expm1(-max(0.0, rest) / len(widths) / widths)))
 
 
 def _estimated(table: TableProfile, column: ColumnProfile) -> float:

@@ -126,11 +126,12 @@ def _arrays(of: Arrays) -> pl.Series:
     has = [fractions(pool, key_of("array", place)) < share for place, share in enumerate(of.shares)]
     missing = max(0.0, of.count - sum(of.shares))
     more = np.floor(missing + fractions(pool, key_of("array", "more"))).astype(int).tolist()
+    width = round(sum(map(len, of.items)) / max(1, len(of.items)))
     texts = []
     for place in range(_POOL):
         chosen = [_quoted(item) for item, there in zip(of.items, has, strict=True) if there[place]]
         others = range(1000 + 7 * place, 1000 + 7 * place + more[place])
-        chosen += [str(n) if of.numeric else f"w{n}" for n in others]
+        chosen += [str(n) if of.numeric else f"w{n}".ljust(width, "x") for n in others]
         texts.append("{" + ",".join(chosen) + "}")
     return pl.Series(texts, dtype=pl.String)
 

@@ -43,7 +43,9 @@ def _deviations(
         deviations["common"] = apart(_combinations(table, joint), _combinations(other, twin), rows)
     counts = {frozenset(columns): count for columns, count in twin.distinct}
     known = [(count, counts[frozenset(of)]) for of, count in joint.distinct if counts.get(frozenset(of))]
-    if known:
+    if joint.distinct:
+        if not known:
+            return None
         deviations["distinct"] = max(abs(mine - theirs) / max(1.0, mine) for mine, theirs in known)
     return deviations
 

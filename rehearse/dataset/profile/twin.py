@@ -20,6 +20,8 @@ from rehearse.model.profile import ColumnProfile, Profile, ReferenceProfile, Tab
 from rehearse.model.relation import Relation, quote_name
 from rehearse.model.schema import Column, Schema
 
+_EVEN = 1.1  # times the mean: no parent has more children
+
 
 def scaled_rows(profile: Profile, scale: float) -> dict[Relation, int]:
     """The rows of each table at `scale`: at least one where production has any."""
@@ -182,6 +184,10 @@ class _Table:
             numbers_of(column.quantiles, base), numbers_of(key.quantiles, base) if key else ()
         )
         used = min(1.0, (reference.parents or 0.0) / parent.rows)
+        if points and max(share for _, share in points) <= _EVEN / max(1.0, used * parent.rows):
+            # none has more than the others: which of them are called common says nothing
+            low = min(bounds[0], *(place for place, _ in points))
+            bounds, points = (low, min(1.0, max(low + used, *bounds))), []
         return ProfiledFan(tuple(points), bounds, used, round(self._count * filled))
 
     def _base(self, reference: ReferenceProfile) -> str:

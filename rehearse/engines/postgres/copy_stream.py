@@ -21,8 +21,9 @@ from rehearse.model.target import Target
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
-BLOCK_BYTES = 6 << 20
-_BLOCK_ROWS = 50_000
+BLOCK_BYTES = 8 << 20
+# Whoever takes the blocks does much once for each of them. The first are small, so that all can begin early.
+_FIRST_ROWS, _BLOCK_ROWS = 12_500, 100_000
 
 # How values are printed, and that rows come in one order however often they are asked for.
 _READING = {
@@ -76,9 +77,10 @@ def copy_out(connection: Connection, relation: Relation, columns: Sequence[str])
     try:
         connection.pgconn.send_query(command.as_bytes(connection))
         _expect(connection, connection.wait(execute(connection.pgconn)), pq.ExecStatus.COPY_OUT)
-        ended = False
+        rows, ended = _FIRST_ROWS, False
         while not ended:
-            block, ended = connection.wait(_block(connection.pgconn))
+            block, ended = connection.wait(_block(connection.pgconn, rows))
+            rows = min(2 * rows, _BLOCK_ROWS)
             if block:
                 yield bytes(block)
         _expect(connection, connection.wait(fetch_many(connection.pgconn)), pq.ExecStatus.COMMAND_OK)
@@ -89,14 +91,14 @@ def copy_out(connection: Connection, relation: Relation, columns: Sequence[str])
             connection.close()
 
 
-def _block(pgconn: pq.abc.PGconn) -> PQGen[tuple[bytearray, bool]]:
-    """The next rows, and whether they were the last.
+def _block(pgconn: pq.abc.PGconn, rows: int) -> PQGen[tuple[bytearray, bool]]:
+    """The next `rows` at most, and whether they were the last.
 
     libpq is asked here rather than through a cursor, which takes as long for a row as all of masking does;
     and each row is copied while it is in the processor's cache.
     """
     block = bytearray()
-    for _ in range(_BLOCK_ROWS):
+    for _ in range(rows):
         size, row = pgconn.get_copy_data(1)
         while size == 0:  # nothing has come yet
             yield Wait.R

@@ -7,6 +7,7 @@ is no difference.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,12 @@ _SETTINGS = """
 SELECT setrole, pg_catalog.unnest(setconfig) FROM pg_catalog.pg_db_role_setting
 WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 """
+
+# Whoever writes this switches off what enforces foreign keys, for a session or on a table.
+_SWITCHES = re.compile(
+    r"\bsession_replication_role\b|\bDISABLE\s+TRIGGER\b|\bNOT\s+ENFORCED\b|\btgenabled\b|\bconvalidated\b",
+    re.IGNORECASE,
+)
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 _Key = tuple[int, tuple[int, ...], int, tuple[int, ...]]
@@ -85,6 +92,11 @@ def guards(connection: _Connection) -> Guards:
         {(table, column): (name, there) for table, column, name, there in connection.execute(_DEFAULTS)},
         frozenset((role, setting) for role, setting in connection.execute(_SETTINGS)),
     )
+
+
+def switches_off(text: str) -> bool:
+    """Whether a statement may switch off the enforcement of foreign keys, for a while or for good."""
+    return _SWITCHES.search(text) is not None
 
 
 def loosened(before: Guards, after: Guards) -> tuple[Loosened, ...]:

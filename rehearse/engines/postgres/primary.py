@@ -8,10 +8,13 @@ import re
 _DATA = "22"
 # quotes within a value are not doubled, so that it ends where the words begin that follow one, or nowhere
 _QUOTED = re.compile(r'(encoding "\w+")|".*"( is (?:out of range|not)\b[^"]*\Z)|".*', re.DOTALL)
+# a server that speaks another language may have its quotes as well
+_FOREIGN = re.compile("[«»„“”「『].*", re.DOTALL)
 
 
 def without_values(sqlstate: str | None, message: str) -> str:
     """`invalid input syntax for type integer: "a name"` loses the name; others stay as they are."""
     if not (sqlstate or "").startswith(_DATA):
         return message
-    return _QUOTED.sub(lambda match: match[1] or '"..."' + (match[2] or ""), message)
+    plain = _QUOTED.sub(lambda match: match[1] or '"..."' + (match[2] or ""), message)
+    return _FOREIGN.sub('"..."', plain)

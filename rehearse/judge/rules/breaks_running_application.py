@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 
 from rehearse.judge import advice, wording
 from rehearse.judge.compatibility import Clash, clashes, texts, vanished
 from rehearse.judge.facts import Facts
-from rehearse.judge.refusals import CACHED_PLAN, Refusal
+from rehearse.judge.refusals import CACHED_PLAN, Refusal, first_tries
+from rehearse.judge.rights import connections_refused, permissions_gone
 from rehearse.judge.rules.rule import Rule
-from rehearse.judge.untried import defaults_gone, later_connections, permissions_gone
+from rehearse.judge.traffic import Span
+from rehearse.judge.untried import defaults_gone, later_connections
 from rehearse.model.compatibility import SchemaVersion
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import ColumnChange, Statement, StatementOutcome
+from rehearse.model.record import Phase
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
 from rehearse.model.workload import Version
 
@@ -35,6 +39,11 @@ _MEANING = {
     "22001": "it writes values that are too long now",
     "22003": "it writes values that are out of range now",
 }
+_FORGET = (
+    "Where it is raised behind a function, as that of a trigger: sessions keep the plans of a function, made "
+    "for the old types, until it is changed itself; end the migration's transaction with ALTER FUNCTION "
+    "name() RESET ALL for each. Else: "
+)
 _NAME = re.compile(r"""(?:"(?:[^"]|"")*"|\((?:[^()"]|"(?:[^"]|"")*")*\)|[^\s"(])+""")
 
 
@@ -49,6 +58,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
     yield from _unseen(facts)
     yield from _granted(facts)
     yield from permissions_gone(facts, RULE.id)
+    yield from connections_refused(facts, RULE.id)
     yield from defaults_gone(facts, RULE.id)
     yield from later_connections(facts, RULE.id)
 
@@ -72,16 +82,41 @@ def _finding(facts: Facts, refusal: Refusal) -> Finding:
     message += f": {meaning}" if meaning else ""
     message += f", since {wording.place(culprit)}" if culprit else ""
     message += "; it went on as soon as the statements were prepared again" if recovered else ""
+    if refusal.unseen:
+        message += "; too few came afterwards to see whether it goes on with statements prepared again"
     return Finding(
         rule=RULE.id,
-        severity=Severity.WARNING if recovered else Severity.FAILURE,
+        severity=_severity(refusal),
         message=message,
         statement=culprit.index if culprit else None,
         subject=refusal.script,
         observed=Quantity(float(refusal.count), Unit.COUNT),
         limit=Quantity(0.0, Unit.COUNT),
         evidence=tuple(_evidence(facts, refusal)),
-        advice=_advice(refusal, culprit),
+        advice=_more_recovery(facts, refusal) if refusal.unseen else _advice(refusal, culprit),
+    )
+
+
+def _severity(refusal: Refusal) -> Severity:
+    if refusal.unseen:
+        return Severity.UNMEASURED
+    return Severity.WARNING if refusal.recovered else RULE.severity
+
+
+def _more_recovery(facts: Facts, refusal: Refusal) -> str:
+    """So that by chance every connection has met each statement again, in half of the time."""
+    wanted = 4 * first_tries(refusal, facts.record)
+    recovery = facts.trial.phase(Phase.RECOVERY) if facts.trial else None
+    sent = 0
+    if recovery is not None and facts.traffic is not None:
+        due = facts.traffic.due & facts.traffic.of_script(refusal.script)
+        sent = int((due & facts.traffic.within(Span(recovery.start_ns, recovery.end_ns))).sum())
+    lasted_s = (recovery.end_ns - recovery.start_ns) / 1e9 if recovery else 0.0
+    option = f"--recovery {math.ceil(lasted_s * wanted / sent)}s" if sent else "--recovery"
+    return (
+        f"Rehearse with a longer recovery ({option}), a higher rate, or fewer clients than "
+        f"{facts.record.scenario.workload.clients}: about {wanted:,} transactions of {refusal.script} after "
+        "the migration would show it."
     )
 
 
@@ -211,7 +246,7 @@ def _advice(refusal: Refusal, culprit: Statement | None) -> str:
             "constraint when no old version runs any more."
         )
     what = f"what {wording.place(culprit)} changes" if culprit else "what is changed"
-    return advice.rename_first(what)
+    return (_FORGET if refusal.kind == "42804" else "") + advice.rename_first(what)
 
 
 def _granted(facts: Facts) -> Iterable[Finding]:

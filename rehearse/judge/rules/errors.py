@@ -23,7 +23,7 @@ def _check(facts: Facts) -> Iterable[Finding]:
 
 
 def _who_failed(facts: Facts) -> tuple[str, ...]:
-    worst = sorted((r for r in facts.refusals if not r.recovered), key=lambda r: -r.excess)
+    worst = sorted((r for r in facts.refusals if not r.recovered and not r.unseen), key=lambda r: -r.excess)
     return tuple(
         f"{r.script}: {r.kind} in {r.count:,} of {wording.count(r.due, 'transaction')} "
         f"(before: {r.count_before:,} of {r.due_before:,})"

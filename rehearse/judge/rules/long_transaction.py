@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rehearse.judge import advice, victims, wording
+from rehearse.judge.batches import Shapes, is_batch, one_of_each_shape, transactions_by_shape
 from rehearse.judge.blocks import may_be_batches
 from rehearse.judge.facts import Facts
 from rehearse.judge.integrity import stands_for
 from rehearse.judge.parts import Part, part_of
 from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost, growth_of
+from rehearse.judge.rows_held import find_rows_held
 from rehearse.judge.rules.rule import Rule
 from rehearse.judge.sizing import severity_of_rows, size_up
 from rehearse.judge.traffic import Span
@@ -31,24 +33,40 @@ _TELL_GROWTH = "Rehearse with --trials scale, which measures whether it grows wi
 
 
 def _check(facts: Facts) -> Iterable[Finding]:
+    told: set[tuple[int, Relation]] = set()
+    found: list[Finding] = []
+    shapes = transactions_by_shape(facts)
     for table, statements in _changes(facts).items():
         by_transaction: dict[int, list[tuple[Statement, int]]] = {}
         for statement, rows in statements:
             by_transaction.setdefault(statement.transaction, []).append((statement, rows))
-        for parts in by_transaction.values():
-            rows = sum(changed for _, changed in parts)
-            added = _added(facts, table, parts)
-            if facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE:
-                if facts.tables.share(table, rows - added) < WHOLE_TABLE_SHARE:
-                    yield _adding(facts, table, [s for s, _ in parts if _only_adds(facts, s)], added)
-                else:
-                    yield _finding(facts, table, [s for s, _ in parts], rows)
-                    continue
-            rest = [(s, changed) for s, changed in parts if not (added and _only_adds(facts, s))]
-            part = part_of(facts, table, rest)
-            if part is not None:
-                yield _partial(facts, table, rest, part)
-    yield from _unbatched(facts)
+        for transaction, parts in by_transaction.items():
+            of_parts = list(_of_transaction(facts, table, parts, shapes))
+            told |= {(transaction, table)} if of_parts else set()
+            found += of_parts
+    yield from one_of_each_shape(facts, found)
+    of_blocks = list(_unbatched(facts))
+    yield from of_blocks
+    blocks = [s for s in facts.statements if s.index in {finding.statement for finding in of_blocks}]
+    told |= {(s.transaction, total.table) for s in blocks if s.effects for total in s.effects.totals}
+    yield from find_rows_held(facts, RULE.id, told, lambda statement: _only_adds(facts, statement))
+
+
+def _of_transaction(
+    facts: Facts, table: Relation, parts: Sequence[tuple[Statement, int]], shapes: Shapes
+) -> Iterable[Finding]:
+    rows = sum(changed for _, changed in parts)
+    added = _added(facts, table, parts)
+    batch = is_batch(facts, table, parts, shapes)
+    if facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE and not batch:
+        if facts.tables.share(table, rows - added) >= WHOLE_TABLE_SHARE:
+            yield _finding(facts, table, [s for s, _ in parts], rows)
+            return
+        yield _adding(facts, table, [s for s, _ in parts if _only_adds(facts, s)], added)
+    rest = [(s, changed) for s, changed in parts if not (added and _only_adds(facts, s))]
+    part = part_of(facts, table, rest)
+    if part is not None:
+        yield _partial(facts, table, rest, part)
 
 
 def _added(facts: Facts, table: Relation, parts: Sequence[tuple[Statement, int]]) -> int:

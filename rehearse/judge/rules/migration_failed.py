@@ -9,8 +9,11 @@ from rehearse.judge.facts import Facts
 from rehearse.judge.heat import is_concurrent
 from rehearse.judge.projection import Cost, greatest_growth
 from rehearse.judge.rules.rule import Rule
+from rehearse.judge.standstill import EXPLAINS, MEND, standstills_of
 from rehearse.model.migration import Statement, StatementOutcome
+from rehearse.model.spans import overlap_ns
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
+from rehearse.model.waits import Role
 
 _CAUSES = {
     "55P03": "it could not get its lock within the lock_timeout",
@@ -148,14 +151,38 @@ def _finding(facts: Facts, failed: Statement) -> Finding:
         evidence.append(f"the last it said: {wording.excerpt(' / '.join(tool.output[-6:]), 900)}")
     if state in _PRECONDITIONS:
         evidence.append("that there is no such data is a precondition of the migration: see to it first")
+    still = _gave_up_in_a_standstill(facts, failed)
+    if still:
+        cause += "; but for most of the time that it waited this machine stood still"
     return Finding(
         rule=RULE.id,
-        severity=RULE.severity,
+        severity=Severity.UNMEASURED if still else RULE.severity,
         message=f"{wording.place(failed)} {cause}",
         statement=failed.index,
         evidence=(*evidence, *_committed_before(facts, failed)),
-        advice=_advice(failed, state),
+        advice=MEND if still else _advice(failed, state),
+        disturbed=still,
     )
+
+
+def _gave_up_in_a_standstill(facts: Facts, failed: Statement) -> bool:
+    """Whether its lock_timeout expired while the machine stood still: the transactions in its way could not
+    go on. Not where somebody else than the traffic was seen in its way, who would have been all the same.
+    """
+    if failed.sqlstate != "55P03" or failed.outcome is not StatementOutcome.FAILED:
+        return False
+    others = any(
+        blocker.party.role not in (Role.TRAFFIC, Role.MIGRATION)
+        for wait in facts.waits
+        if wait.waiter.role is Role.MIGRATION and wait.waiter.statement == failed.index
+        for blocker in wait.blockers
+    )
+    took_ns = failed.ended_ns - failed.started_ns
+    # a loop of its own that tried again has waited more than once
+    waited_ns = took_ns if failed.retries else min(took_ns, failed.lock_timeout_ms * 1_000_000 or took_ns)
+    still = standstills_of(facts.trial).traffic
+    lost_ns = overlap_ns(still, failed.ended_ns - waited_ns, failed.ended_ns)
+    return not others and 0 < waited_ns <= lost_ns / EXPLAINS
 
 
 def _committed_before(facts: Facts, failed: Statement) -> Iterable[str]:

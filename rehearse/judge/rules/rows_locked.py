@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rehearse.judge import victims, wording
+from rehearse.judge.batches import Shapes, is_batch, transactions_by_shape
 from rehearse.judge.blocks import may_be_batches
 from rehearse.judge.facts import Facts
 from rehearse.judge.projection import WHOLE_TABLE_SHARE, Cost, summed
@@ -21,8 +22,9 @@ _WAITS = frozenset({LockMode.ROW_SHARE, LockMode.ROW_EXCLUSIVE})  # whoever asks
 
 def _check(facts: Facts) -> Iterable[Finding]:
     told: set[tuple[int, Relation]] = set()
+    shapes = transactions_by_shape(facts)
     for statement in facts.statements:
-        found = _most(facts, statement)
+        found = _most(facts, statement, shapes)
         if found and (statement.transaction, found[0]) not in told:
             told.add((statement.transaction, found[0]))
             yield _finding(facts, statement, *found)
@@ -69,9 +71,9 @@ def _possible(statement: Statement, table: Relation, rows: int, transactions: in
     )
 
 
-def _most(facts: Facts, statement: Statement) -> tuple[Relation, int] | None:
-    """The table of the traffic of which it locked the greatest part; None where that is none, or a lock on
-    the whole table keeps the traffic out as it is.
+def _most(facts: Facts, statement: Statement, shapes: Shapes) -> tuple[Relation, int] | None:
+    """The table of the traffic of which it locked the greatest part; None where that is none, a lock on
+    the whole table keeps the traffic out as it is, or it is one of several batches of a fixed size.
     """
     stopped = {hold.table for hold in facts.holds_under(statement)}
     found = [
@@ -80,6 +82,7 @@ def _most(facts: Facts, statement: Statement) -> tuple[Relation, int] | None:
         if table not in stopped
         and facts.heat.modes(table) & _WAITS
         and facts.tables.share(table, rows) >= WHOLE_TABLE_SHARE
+        and not is_batch(facts, table, [(statement, rows)], shapes)
     ]
     return max(found, key=lambda one: facts.tables.share(*one), default=None)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rehearse.judge import advice, wording
 from rehearse.judge.facts import Facts
 from rehearse.judge.gates import UPPER
-from rehearse.judge.holds import Taking
+from rehearse.judge.holds import Taking, locks_told
 from rehearse.judge.rules.rule import Rule
 from rehearse.model.migration import Statement
 from rehearse.model.verdict import Finding, Quantity, Severity, Unit
@@ -54,7 +54,7 @@ def _held_before(facts: Facts, taking: Taking) -> bool:
 def _finding(facts: Facts, statement: Statement, takings: list[Taking]) -> Finding:
     cost = facts.costs.get(statement.index)
     waited = cost.waited_ns if cost else 0
-    locks = wording.listed([taking.sql for taking in takings])
+    locks = wording.listed(locks_told(takings))
     scripts = sorted({script for taking in takings for script in taking.scripts})
     evidence = [f"everything that {wording.listed(scripts)} does there queues behind its request"]
     if waited:
