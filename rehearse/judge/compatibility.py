@@ -54,7 +54,8 @@ def clashes(facts: Facts, application: Version, schema: SchemaVersion) -> Iterat
     trial = facts.record.trial(TrialKind.COMPATIBILITY)
     found = trial.compatibility if trial else None
     cell = found.cell(application, schema) if found else None
-    seen = {(refusal.script, refusal.kind) for refusal in facts.refusals if refusal.excess > 0}
+    told = (each for each in facts.refusals if each.excess > 0 and not (each.recovered or each.unseen))
+    seen = {(refusal.script, refusal.kind) for refusal in told}
     grouped: dict[tuple[str, str], list[Misfitting]] = defaultdict(list)
     for each in cell.refused if cell else ():
         key = (each.script, each.sqlstate)

@@ -115,7 +115,8 @@ class Cost:
 
     @property
     def _growth_of_all(self) -> float | None:
-        return self.growth if self.works else greatest_growth(self.possible)
+        alone = self.possible and not self.works and self.grown is None
+        return greatest_growth(self.possible) if alone else self.growth
 
     @property
     def log_bounds(self) -> Bounds | None:

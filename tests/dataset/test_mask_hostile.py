@@ -316,7 +316,7 @@ def test_what_a_function_of_the_schema_raises_is_not_repeated(database: Target) 
         connection.execute("CREATE TABLE t (a text)")
     raising = "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'Quillon'; END$$;"
     with DatabaseSink(database) as sink:
-        sink._sections = SimpleNamespace(before="", after=f"{raising} SELECT f();")  # type: ignore[assignment]
+        sink._sections = SimpleNamespace(before="", after=f"{raising} SELECT f();")  # type: ignore[assignment]  # has what is read
         with pytest.raises(InputError, match="a function of the schema raised an error") as caught:
             sink.finish({})
     no_word(str(caught.value))

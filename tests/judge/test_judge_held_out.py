@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from rehearse.judge.judge import judge
+from rehearse.model.compatibility import Cell, CompatibilityFacts, Misfitting, SchemaVersion
 from rehearse.model.migration import ColumnChange, Effects, MigrationRun, Statement, TableTotals
 from rehearse.model.record import RunRecord, Trial
 from rehearse.model.relation import Relation
 from rehearse.model.trials import IntegrityFacts, TableIntegrity, TrialKind
 from rehearse.model.verdict import Finding, Severity, Verdict
-from rehearse.model.workload import Footprint
+from rehearse.model.workload import Footprint, Version
 from tests.judge.build import (
     AX,
     CUSTOMERS,
@@ -135,6 +136,16 @@ def test_a_name_that_is_back_at_once_was_not_taken_away(last: int, said: int) ->
     assert len(found) == said
 
 
+def tried(run: MigrationRun, *refused: Misfitting) -> RunRecord:
+    made = record(run)
+    cells = tuple(
+        Cell(Version.OLD, schema, 4, refused if schema is SchemaVersion.NEW else ())
+        for schema in SchemaVersion
+    )
+    trial = Trial(TrialKind.COMPATIBILITY, compatibility=CompatibilityFacts(cells))
+    return replace(made, trials=(*made.trials, trial))
+
+
 def test_a_rare_script_prepares_again_as_the_others_were_seen_to() -> None:
     """20 transactions in the end, each on another of 32 connections, and all of them the first there."""
     run = migration(statement("ALTER TABLE orders ALTER COLUMN a TYPE text", lock(ORDERS, AX)))
@@ -142,11 +153,14 @@ def test_a_rare_script_prepares_again_as_the_others_were_seen_to() -> None:
     often = samples(end_ns=end_of(run)[1], failing=broken)
     assert judge(record(run), often).verdict is Verdict.NO_GO
     rare = only(often, lambda script, due: script == 0 or due < START or due % (S // 4) < 10 * MS)
-    judgement = judge(record(run), rare)
+    assert judge(record(run), rare).verdict is Verdict.INCONCLUSIVE  # nobody tried the rare one's statements
+    judgement = judge(tried(run), rare)
     assert judgement.verdict is Verdict.GO
     told = [f for f in judgement.findings if "0A000" in f.message]
     assert [f.severity for f in told] == [Severity.WARNING] * 2
-    alone = judge(record(run), only(rare, lambda script, due: script == 1 or due < START))
+    refused = Misfitting(WRITE, 0, "0A000", "cannot insert into that", 3)
+    assert judge(tried(run, refused), rare).verdict is Verdict.NO_GO  # by no cached plan, and for good
+    alone = judge(tried(run), only(rare, lambda script, due: script == 1 or due < START))
     (unseen,) = (f for f in alone.findings if "0A000" in f.message)
     assert alone.verdict is Verdict.INCONCLUSIVE  # nobody else shows that the driver prepares again
     assert "--recovery" in unseen.advice

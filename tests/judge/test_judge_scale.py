@@ -160,8 +160,9 @@ def test_traffic_that_makes_it_slower_makes_its_projection_longer() -> None:
 
 
 def test_without_production_rows_nothing_is_projected() -> None:
-    judgement = judged(made(scanning(lambda part: part), ("duration.projected", 1e9), production=None))
-    assert only_gate(judgement).status is GateStatus.UNMEASURED
+    for growing in (scanning, adding):  # by what it does, and by what was measured alone
+        judgement = judged(made(growing(lambda part: part), ("duration.projected", 1e9), production=None))
+        assert only_gate(judgement).status is GateStatus.UNMEASURED
     assert judgement.growths[0].law is Law.LINEAR
     assert judgement.growths[0].projected is None
 
