@@ -9,14 +9,13 @@ from rehearse.migrate.preview import named_where_untold, preview
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     LockEvidence,
-    MigrationRun,
     SqlFile,
-    Statement,
     StatementOutcome,
     TransactionMode,
 )
 from rehearse.model.relation import Relation
 from rehearse.model.target import Target
+from tests.migrate.reading import locks, outcomes, value
 
 if TYPE_CHECKING:
     from tests.migrate.conftest import Migrate
@@ -38,21 +37,6 @@ BEGIN
   END LOOP;
 END $$;
 """
-
-
-def locks(statement: Statement, table: str = "orders") -> set[LockMode]:
-    assert statement.effects is not None
-    return {lock.mode for lock in statement.effects.locks if lock.relation.name == table}
-
-
-def outcomes(run: MigrationRun) -> list[StatementOutcome]:
-    return [statement.outcome for statement in run.statements]
-
-
-def value(target: Target, query: str) -> object:
-    with connect(target, "rehearse") as connection:
-        row = connection.execute(query).fetchone()
-    return row[0] if row else None
 
 
 def test_do_without_commit_is_seen_from_inside(migrate: Migrate) -> None:

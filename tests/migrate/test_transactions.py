@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearse.engines.postgres.connect import connect
 from rehearse.migrate.preview import preview, touched
 from rehearse.migrate.run import run_migration
 from rehearse.model.locks import LockMode
 from rehearse.model.migration import (
     ColumnChange,
     LockEvidence,
-    MigrationRun,
     MigrationState,
     RelationChange,
     SqlFile,
-    Statement,
     StatementOutcome,
     TransactionMode,
 )
 from rehearse.model.relation import Relation
 from rehearse.model.target import Target
+from tests.migrate.reading import locks, outcomes, value
 
 if TYPE_CHECKING:
     from tests.migrate.conftest import Migrate
@@ -36,21 +34,6 @@ ALTER TABLE orders ADD region text;
 UPDATE orders SET region = 'eu';
 CREATE INDEX orders_region ON orders (region);
 """
-
-
-def locks(statement: Statement, table: str = "orders") -> set[LockMode]:
-    assert statement.effects is not None
-    return {lock.mode for lock in statement.effects.locks if lock.relation.name == table}
-
-
-def outcomes(run: MigrationRun) -> list[StatementOutcome]:
-    return [statement.outcome for statement in run.statements]
-
-
-def value(target: Target, query: str) -> object:
-    with connect(target, "rehearse") as connection:
-        row = connection.execute(query).fetchone()
-    return row[0] if row else None
 
 
 def test_as_written_each_statement_is_a_transaction(migrate: Migrate) -> None:
